@@ -1,0 +1,1 @@
+"""Music source separation on tensors: knows no files and no command line."""

@@ -1,0 +1,1 @@
+"""Separators that need no trained weights."""

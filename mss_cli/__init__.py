@@ -1,0 +1,1 @@
+"""Music source separation from the command line."""
