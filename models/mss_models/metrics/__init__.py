@@ -1,0 +1,1 @@
+"""Scores of separation and pitch: tensors in, numbers out."""
