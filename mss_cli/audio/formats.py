@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 from mss_cli.errors import UsageError
 
@@ -120,23 +120,22 @@ def output_format(name: str, depth: str | None = None, bitrate: int | None = Non
     """
     if name not in FORMATS:
         raise UsageError(f"no output format `{name}`", hint=f"choose one of {', '.join(FORMATS)}")
-    known = cast(FormatName, name)
     if depth is not None and depth not in DEPTHS:
         raise UsageError(f"no sample type `{depth}`", hint=f"choose one of {', '.join(DEPTHS)}")
-    chosen = cast(Depth, depth or "int16")
-    if known == "flac" and chosen == "float32":
+    chosen: Depth = depth or "int16"
+    if name == "flac" and chosen == "float32":
         raise UsageError("flac holds integers only", hint="use `int24`, or wav for float32")
-    lossy = known in _BIT_RATES
+    lossy = name in _BIT_RATES
     if lossy and depth is not None:
         raise UsageError(f"{name} has no sample type to choose", hint="leave out the depth, or write wav or flac")
     if bitrate is None:
-        return OutputFormat(known, chosen, None)
+        return OutputFormat(name, chosen, None)
     if not lossy:
         raise UsageError(f"{name} is lossless and has no bit rate", hint="leave out `--bitrate`, or write mp3")
-    lowest, highest, _ = _BIT_RATES[known]
+    lowest, highest, _ = _BIT_RATES[name]
     if not lowest <= bitrate <= highest:
         raise UsageError(
             f"{name} cannot have {bitrate} bit/s",
             hint=f"choose a bit rate from {lowest // 1000}k to {highest // 1000}k",
         )
-    return OutputFormat(known, chosen, bitrate)
+    return OutputFormat(name, chosen, bitrate)

@@ -52,7 +52,9 @@ def open_input(path: Path) -> Iterator[InputContainer]:
         If it cannot be read.
     """
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
-        with av.open(file, metadata_errors="ignore", container_options={"format_whitelist": _DEMUXERS}) as container:
+        with av.open(
+            file, "r", metadata_errors="ignore", container_options={"format_whitelist": _DEMUXERS}
+        ) as container:
             yield container
 
 
@@ -62,7 +64,7 @@ def add_cover(container: OutputContainer, cover: bytes) -> None:
     Call it before the first packet of another stream is muxed.
     """
     try:
-        with av.open(io.BytesIO(cover), metadata_errors="ignore", container_options=_PICTURES) as pictures:
+        with av.open(io.BytesIO(cover), "r", metadata_errors="ignore", container_options=_PICTURES) as pictures:
             template = pictures.streams.video[0]
             packet = next(packet for packet in pictures.demux(template) if packet.size)
             stream = container.add_stream_from_template(template)

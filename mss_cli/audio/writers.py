@@ -34,7 +34,8 @@ _VORBIS_BLOCK: Final = 8192
 class Writer(Protocol):
     """Takes blocks of shape (channel, sample), one after another."""
 
-    def write(self, block: Block) -> None: ...
+    def write(self, block: Block) -> None:
+        """Write a block of any length."""
 
 
 class IntegerScaler:
@@ -109,6 +110,7 @@ class LibavTrack:
         """Encode a block of shape (channel, sample)."""
         if not block.shape[1]:
             return
+        samples: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]
         if self._scaler is not None:
             samples = self._scaler(block).reshape(1, -1)  # (1, sample * channel)
         elif self._format == "flt":

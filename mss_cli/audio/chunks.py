@@ -1,0 +1,111 @@
+"""Sizes in the headers of wav, rf64, w64, aiff and caf: walks from chunk to chunk.
+
+Sources: Microsoft "Multimedia Programming Interface and Data Specifications 1.0" (RIFF), EBU Tech 3306 (RF64), Sony
+Wave64, Apple "Audio Interchange File Format 1.3" and "Core Audio Format Specification 1.0".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from mss_cli.audio.bytesource import ByteSource, Length
+
+# What programs leave in the size of the data chunk when they write to a pipe: nothing yet (0), ffmpeg and most
+# others (all ones, or that minus the header), sox (the largest multiple of 4096 below 2^31), arecord (2^31).
+_PIPED: Final = frozenset({0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, *range(0xFFFFFFFF - 128, 0x100000000), 0xFFFFF000})
+_UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
+# A long file of zeros after its first bytes is not walked to its end.
+_MOST_CHUNKS: Final = 10_000
+
+
+def measure_riff(data: ByteSource) -> Length | None:
+    """Measure RIFF/WAVE and RF64; None if the size was never filled in or it is no WAVE file."""
+    if data.take(8, 4) != b"WAVE":
+        return None
+    position, bytes_per_second, block, long_size = 12, 0, 1, None
+    for _ in range(_MOST_CHUNKS):
+        kind, size = struct.unpack("<4sI", data.take(position, 8))
+        body = position + 8
+        if kind == b"ds64":
+            (long_size,) = struct.unpack("<Q", data.take(body + 8, 8))
+        elif kind == b"fmt ":
+            bytes_per_second, block = struct.unpack("<IH", data.take(body + 8, 6))
+        elif kind == b"data":
+            if size == 0xFFFFFFFF and long_size is not None:
+                size = long_size
+            if size in _PIPED or size == _UNKNOWN_64:
+                return None
+            return _bytes(data.size - body, size, bytes_per_second, block)
+        position = body + size + size % 2
+    return None
+
+
+def measure_w64(data: ByteSource) -> Length | None:
+    """Measure Sony Wave64: names of 16 bytes, sizes of 64 bits that count their own head, steps of 8 bytes."""
+    position, bytes_per_second, block = 40, 0, 1
+    for _ in range(_MOST_CHUNKS):
+        kind, size = struct.unpack("<4s12xQ", data.take(position, 24))
+        if size < 24:
+            return None
+        body = position + 24
+        if kind == b"fmt ":
+            bytes_per_second, block = struct.unpack("<IH", data.take(body + 8, 6))
+        elif kind == b"data":
+            return _bytes(data.size - body, size - 24, bytes_per_second, block)
+        position += (size + 7) // 8 * 8
+    return None
+
+
+def measure_aiff(data: ByteSource) -> Length | None:
+    """Measure AIFF and AIFF-C; None if it is another FORM."""
+    if data.take(8, 4) not in (b"AIFF", b"AIFC"):
+        return None
+    position, samples, rate = 12, 0, 0.0
+    for _ in range(_MOST_CHUNKS):
+        kind, size = struct.unpack(">4sI", data.take(position, 8))
+        body = position + 8
+        if kind == b"COMM":
+            _, samples, _ = struct.unpack(">hIh", data.take(body, 8))
+            rate = _extended(data.take(body + 8, 10))
+        elif kind == b"SSND":
+            there = data.size - body
+            if size in _PIPED or there >= size or size <= 8 or samples == 0:
+                return None
+            # The count of samples stands in COMM, so the part that is there follows from the bytes.
+            return Length(samples, max(0, there - 8) * samples // (size - 8), rate)
+        position = body + size + size % 2
+    return None
+
+
+def measure_caf(data: ByteSource) -> Length | None:
+    """Measure a Core Audio file; None if its data go to the end, whatever that is."""
+    position, per_second = 8, 0.0
+    for _ in range(_MOST_CHUNKS):
+        kind, size = struct.unpack(">4sq", data.take(position, 12))
+        body = position + 12
+        if kind == b"desc":
+            rate, packet_bytes, packet_samples = struct.unpack(">d8xII", data.take(body, 24))
+            per_second = rate * packet_bytes / packet_samples if packet_samples else 0.0
+        elif kind == b"data":
+            return None if size < 0 else _bytes(data.size - body, size, per_second, 1)
+        if size < 0:
+            return None
+        position = body + size
+    return None
+
+
+def _bytes(present: int, announced: int, per_second: float, block: int) -> Length:
+    """Give lengths in bytes; a missing part of one sample is a matter of padding, not of a cut."""
+    if announced - present < max(block, 1):
+        present = max(present, announced)
+    return Length(announced, present, per_second)
+
+
+def _extended(field: bytes) -> float:
+    """Read the 80-bit float of AIFF: sign and exponent in 16 bits, then a mantissa of 64 bits."""
+    exponent, mantissa = struct.unpack(">HQ", field)
+    if exponent >= 0x7FFF or mantissa == 0:
+        return 0.0
+    power = int(exponent) - 16383 - 63
+    return float(mantissa) * 2.0**power if -200 < power < 200 else 0.0
