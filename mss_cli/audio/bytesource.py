@@ -29,8 +29,17 @@ class Length:
     def describe(self) -> str:
         """Give ``present of announced`` with units."""
         if self.per_second > 0:
-            return f"{self.present / self.per_second:.2f} s of {self.announced / self.per_second:.2f} s"
+            return two_times(self.present / self.per_second, self.announced / self.per_second)
         return f"{self.present} bytes of {self.announced} bytes"
+
+
+def two_times(present: float, announced: float) -> str:
+    """Give ``present of announced`` in seconds, with as many digits as it takes to tell them apart."""
+    for digits in range(2, 7):
+        short, long = f"{present:.{digits}f} s", f"{announced:.{digits}f} s"
+        if short != long:
+            break
+    return f"{short} of {long}"
 
 
 class ByteSource:

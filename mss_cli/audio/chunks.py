@@ -1,4 +1,4 @@
-"""Sizes in the headers of wav, rf64, w64, aiff and caf: walks from chunk to chunk.
+"""Sizes in the headers of wav, rf64, w64, aiff, caf and au: walks from chunk to chunk.
 
 Sources: Microsoft "Multimedia Programming Interface and Data Specifications 1.0" (RIFF), EBU Tech 3306 (RF64), Sony
 Wave64, Apple "Audio Interchange File Format 1.3" and "Core Audio Format Specification 1.0".
@@ -17,6 +17,7 @@ _PIPED: Final = frozenset({0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, *range(0xFFFFF
 _UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
 # A long file of zeros after its first bytes is not walked to its end.
 _MOST_CHUNKS: Final = 10_000
+_AU_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
 def measure_riff(data: ByteSource) -> Length | None:
@@ -95,11 +96,19 @@ def measure_caf(data: ByteSource) -> Length | None:
     return None
 
 
+def measure_au(data: ByteSource) -> Length | None:
+    """Measure a Sun audio file; None if its size was never filled in."""
+    start, size, encoding, rate, channels = struct.unpack(">5I", data.take(4, 20))
+    if size in _PIPED:
+        return None
+    block = _AU_BYTES.get(encoding, 0) * channels
+    return _bytes(data.size - start, size, float(rate * block), block)
+
+
 def _bytes(present: int, announced: int, per_second: float, block: int) -> Length:
-    """Give lengths in bytes; a missing part of one sample is a matter of padding, not of a cut."""
-    if announced - present < max(block, 1):
-        present = max(present, announced)
-    return Length(announced, present, per_second)
+    """Give lengths in bytes; what is missing after the last whole sample was never music."""
+    whole = announced - announced % max(block, 1)
+    return Length(announced, announced if present >= whole else max(0, present), per_second)
 
 
 def _extended(field: bytes) -> float:

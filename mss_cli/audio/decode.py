@@ -12,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from mss_cli.audio.access import unreadable
+from mss_cli.audio.bytesource import two_times
 from mss_cli.audio.libav import open_input
 from mss_cli.audio.probe import AudioInfo
 from mss_cli.errors import InputError
@@ -48,7 +49,9 @@ def decode(info: AudioInfo, *, block_samples: int = 65536) -> Iterator[Block]:
     InputError
         If a sample is not finite, a stretch cannot be decoded, or the file ends before its announced end.
     """
-    raw = _libsndfile_blocks(info, block_samples) if info.decoder == "libsndfile" else _libav_blocks(info)
+    raw = (
+        _libsndfile_blocks(info, block_samples) if info.decoder == "libsndfile" else _libav_blocks(info, block_samples)
+    )
     given = 0
     try:
         for block in _aligned(raw, info):
@@ -78,19 +81,36 @@ def _libsndfile_blocks(info: AudioInfo, block_samples: int) -> Iterator[Block]:
         os.close(descriptor)
 
 
-def _libav_blocks(info: AudioInfo) -> Iterator[Block]:
+def _libav_blocks(info: AudioInfo, block_samples: int) -> Iterator[Block]:
+    """Join the frames of libav, about a thousand samples each, to blocks that are worth handling one by one."""
+    parts: list[Block] = []
+    length = 0
+    for part in _libav_frames(info):
+        if length and length + part.shape[1] > block_samples:
+            yield np.concatenate(parts, axis=1)  # (channel, sample)
+            parts, length = [], 0
+        parts.append(part)
+        length += part.shape[1]
+    if length:
+        yield np.concatenate(parts, axis=1)  # (channel, sample)
+
+
+def _libav_frames(info: AudioInfo) -> Iterator[Block]:
+    """Decode frame by frame, without the samples that the codec puts before the music."""
     with open_input(info.path) as container:
         stream = container.streams.audio[info.stream or 0]
-        given = 0
+        extra, seen = _EXTRA_SAMPLES.get(info.codec, 0), 0
         for packet in container.demux(stream):  # the last packets are empty: they flush the decoder
+            if seen == 0 and packet.has_sidedata("skip_samples"):
+                extra = 0  # the container told libav to leave them out already
             for frame in packet.decode():
                 if frame.sample_rate != info.sample_rate or frame.layout.nb_channels != info.channels:
-                    where = _time(given / info.sample_rate)
+                    where = _time(seen / info.sample_rate)
                     raise InputError(
                         f"changes sample rate or channels at {where}", path=str(info.path), hint="split it there"
                     )
-                given += frame.samples
-                yield _floats(frame, info.channels)
+                yield _floats(frame, info.channels)[:, max(0, extra - seen) :]
+                seen += frame.samples
 
 
 def _floats(frame: av.AudioFrame, channels: int) -> Block:
@@ -106,17 +126,13 @@ def _floats(frame: av.AudioFrame, channels: int) -> Block:
 
 
 def _aligned(blocks: Iterator[Block], info: AudioInfo) -> Iterator[Block]:
-    """Cut what the codec adds before the music and after it; fill what it loses."""
+    """Cut what the codec adds after the music; fill what it loses before it."""
     lost = _lost_samples(info)
     if lost:
         yield np.zeros((info.channels, lost), np.float32)
-    extra = _EXTRA_SAMPLES.get(info.codec, 0) if info.decoder == "ffmpeg" else 0
     given = lost
     for block in blocks:
-        kept = block[:, extra:]
-        extra = max(0, extra - block.shape[1])
-        if info.samples is not None:
-            kept = kept[:, : info.samples - given]
+        kept = block if info.samples is None else block[:, : info.samples - given]
         if kept.shape[1]:
             given += kept.shape[1]
             yield kept
@@ -161,7 +177,7 @@ def too_short(info: AudioInfo, given: int) -> InputError:
     """Give the error of a stream that ends before its announced end."""
     announced = info.samples or 0
     return InputError(
-        f"ends after {_time(given / info.sample_rate)} of {_time(announced / info.sample_rate)} its header announces",
+        f"ends after {two_times(given / info.sample_rate, announced / info.sample_rate)} its header announces",
         path=str(info.path),
         hint="copy the file again",
     )

@@ -124,23 +124,63 @@ class _Mp3Frame:
     xing_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Mp3Tag:
+    """What the Xing or Info tag in the first frame of an mp3 file tells.
+
+    ``size`` counts bytes from ``start`` on; ``unheard`` is encoder delay plus padding, None if not told.
+    """
+
+    start: int
+    first: _Mp3Frame
+    frames: int
+    size: int
+    unheard: int | None
+
+
 def measure_mp3(data: ByteSource, start: int = 0) -> Length | None:
     """Measure mp3 by its Xing or Info tag; None if it has none or its end is there."""
-    frame = _mp3_frame(data.read(start, 4))
-    if frame is None:
+    tag = _mp3_tag(data, start)
+    if tag is None or data.size >= tag.start + tag.size:
         return None
-    tag = start + frame.xing_offset
-    if data.read(tag, 4) not in (b"Xing", b"Info"):
-        return None
-    flags, frames, size = struct.unpack(">III", data.take(tag + 4, 12))
-    # Both counts are needed (flags 1 and 2): the bytes to see a cut, the frames to name the lengths.
-    if flags & 3 != 3 or data.size >= start + size or frames == 0:
-        return None
-    count, position = 0, start + frame.size  # the tag's own frame holds no music
+    count, position = 0, tag.start + tag.first.size  # the tag's own frame holds no music
     while (found := _mp3_frame(data.read(position, 4))) and position + found.size <= data.size:
         position += found.size
         count += 1
-    return Length(frames * frame.samples, count * frame.samples, frame.rate)
+    announced = tag.frames * tag.first.samples - (tag.unheard or 0)
+    return Length(announced, min(count * tag.first.samples, announced - 1), tag.first.rate)
+
+
+def counted_samples(data: ByteSource) -> int | None:
+    """Give the exact length of an mp3 file with a LAME tag; None if it is not told or more music follows."""
+    tag = _mp3_tag(data, _id3_bytes(data, 0))
+    if tag is None or tag.unheard is None:
+        return None
+    follows = data.read(tag.start + tag.size, 4)
+    if follows.startswith(b"ID3") or _mp3_frame(follows) is not None:
+        return None  # files were joined; the tag is about the first one
+    return max(0, tag.frames * tag.first.samples - tag.unheard)
+
+
+def _mp3_tag(data: ByteSource, start: int) -> _Mp3Tag | None:
+    frame = _mp3_frame(data.read(start, 4))
+    if frame is None:
+        return None
+    position = start + frame.xing_offset
+    if data.read(position, 4) not in (b"Xing", b"Info"):
+        return None
+    flags, frames, size = struct.unpack(">III", data.take(position + 4, 12))
+    # Both counts are needed (flags 1 and 2): the bytes to see a cut, the frames to name the lengths.
+    if flags & 3 != 3 or frames == 0:
+        return None
+    # Then 100 bytes of contents (flag 4), the quality (flag 8), and LAME's part.
+    position += 16 + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    lame = data.read(position, 24)
+    unheard = None
+    if len(lame) == 24 and lame[:4] in (b"LAME", b"Lavf", b"Lavc"):
+        packed = int.from_bytes(lame[21:24], "big")
+        unheard = (packed >> 12) + (packed & 0xFFF)
+    return _Mp3Tag(start, frame, frames, size, unheard)
 
 
 def _mp3_frame(head: bytes) -> _Mp3Frame | None:

@@ -35,6 +35,7 @@ _KINDS: Final = (
     _Kind(b"riff\x2e\x91\xcf\x11", 0, chunks.measure_w64),
     _Kind(b"FORM", 0, chunks.measure_aiff),
     _Kind(b"caff", 0, chunks.measure_caf),
+    _Kind(b".snd", 0, chunks.measure_au),
     _Kind(b"fLaC", 0, frames.measure_flac),
     _Kind(b"ID3", 0, frames.measure_after_id3),
     _Kind(b"\xff", 0, frames.measure_mp3),
@@ -42,6 +43,21 @@ _KINDS: Final = (
     _Kind(b"\x1a\x45\xdf\xa3", 0, boxes.measure_matroska),
     _Kind(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, boxes.measure_asf),
 )
+
+
+def counted_mp3_samples(path: Path) -> int | None:
+    """Give the exact count of samples that the tag of an mp3 file announces; None without such a tag.
+
+    Encoder delay and padding are not counted; libav leaves them out too.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = ByteSource(descriptor)
+        return frames.counted_samples(data)
+    except CutInsideHeader:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def check_length(path: Path) -> None:

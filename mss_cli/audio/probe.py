@@ -12,7 +12,7 @@ import av
 import soundfile
 
 from mss_cli.audio.access import check_readable, unreadable
-from mss_cli.audio.headers import check_length
+from mss_cli.audio.headers import check_length, counted_mp3_samples
 from mss_cli.audio.libav import open_input
 from mss_cli.audio.tags import Tags, read_tags, tags_of
 from mss_cli.errors import InputError
@@ -106,6 +106,9 @@ def _probe_libsndfile(path: Path) -> AudioInfo | None:
     """Read the header with libsndfile; None if it does not know the format."""
     descriptor = os.open(path, os.O_RDONLY)  # a descriptor, since soundfile refuses names that are not UTF-8
     try:
+        # libsndfile leaves mp3 to mpg123, which prints warnings about damaged files on stderr: libav reads it.
+        if os.pread(descriptor, 3, 0).startswith((b"ID3", b"\xff")):
+            return None
         with soundfile.SoundFile(descriptor, closefd=False) as file:
             rate, channels, samples = file.samplerate, file.channels, file.frames
             container, codec = file.format.lower(), file.subtype.lower()
@@ -157,9 +160,10 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
         raise _not_audio(path, error) from error
     if rate <= 0 or channels <= 0:
         raise _no_samples(path)
-    exact = form == "mov" or name in _COUNTED_CODECS
     samples = None
-    if exact and duration and time_base and header_rate:
+    if form == "mp3":
+        samples = counted_mp3_samples(path)
+    elif (form == "mov" or name in _COUNTED_CODECS) and duration and time_base and header_rate:
         samples = round(duration * time_base * rate)
     return AudioInfo(
         path=path,
