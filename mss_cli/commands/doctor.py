@@ -1,0 +1,22 @@
+"""`mss-cli doctor`: what is installed, what works, and a one-second self test."""
+
+import json as json_module
+
+import typer
+
+from mss_cli.errors import ExitCode
+
+
+def command(json: bool = typer.Option(False, "--json", help="One JSON object on stdout.")) -> int:
+    """Show versions, devices, formats and weights, and separate one second of generated sound."""
+    from mss_cli.separation.diagnosis import diagnose
+
+    found = diagnose()
+    if json:
+        print(json_module.dumps(found.as_json(), indent=2, allow_nan=False))  # noqa: T201 - asked for on stdout
+    else:
+        for heading, lines in found.sections():
+            print(heading)  # noqa: T201
+            for line in lines:
+                print(f"    {line}")  # noqa: T201
+    return ExitCode.OK if found.self_test.passed else ExitCode.INTERNAL

@@ -1,0 +1,20 @@
+"""`mss-cli models`: what `--model` takes."""
+
+import json as json_module
+from dataclasses import asdict
+
+import typer
+
+from mss_cli.weights.manifest import DEFAULT, ENTRIES
+
+
+def command(json: bool = typer.Option(False, "--json", help="One JSON array on stdout.")) -> None:
+    """List the models: name, stems, rate, licence."""
+    if json:
+        rows = [{**asdict(entry), "default": entry.name == DEFAULT} for entry in ENTRIES]
+        print(json_module.dumps(rows, indent=2))  # noqa: T201 - asked for on stdout
+        return
+    for entry in ENTRIES:
+        mark = " (default)" if entry.name == DEFAULT else ""
+        print(f"{entry.name}{mark}: {', '.join(entry.stems)}; {entry.sample_rate} Hz; {entry.licence}")  # noqa: T201
+        print(f"    {entry.description}")  # noqa: T201

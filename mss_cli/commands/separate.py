@@ -1,0 +1,116 @@
+"""`mss-cli separate`: songs in, stems out."""
+
+from pathlib import Path
+
+import typer
+
+from mss_cli.console import Console
+from mss_cli.errors import UsageError
+from mss_cli.events import Warned
+
+def command(
+    context: typer.Context,
+    inputs: list[str] = typer.Argument(..., metavar="INPUT...", help="Audio or video files; `-` reads stdin."),
+    model: str = typer.Option(
+        "classical", "-m", "--model", "-n", "--name", envvar="MSS_CLI_MODEL", help="Name from `mss-cli models`, or a checkpoint's path."
+    ),
+    output: str = typer.Option(
+        "separated", "-o", "--output", "--out", envvar="MSS_CLI_OUTPUT", help="Output folder; `-` writes one stem to stdout."
+    ),
+    filename: str = typer.Option(
+        "{track}/{stem}.{ext}", help="Names inside the output folder; also {model}, {dir}, {stem_index}."
+    ),
+    stems: str | None = typer.Option(None, help="Stems to write, separated by commas."),
+    two_stems: str | None = typer.Option(None, help="Write this stem X and no_X, everything else."),
+    residual: bool = typer.Option(False, "--residual/--no-residual", help="Also write what the stems leave over."),
+    format: str | None = typer.Option(
+        None, envvar="MSS_CLI_FORMAT", help="wav (the default), flac, mp3, ogg, opus, m4a or stem.mp4."
+    ),
+    depth: str | None = typer.Option(None, help="int16, int24 or float32 (wav), int16 or int24 (flac)."),
+    mp3: bool = typer.Option(False, "--mp3", help="Same as --format mp3."),
+    flac: bool = typer.Option(False, "--flac", help="Same as --format flac."),
+    float32: bool = typer.Option(False, "--float32", help="Same as --depth float32."),
+    int24: bool = typer.Option(False, "--int24", help="Same as --depth int24."),
+    bitrate: str | None = typer.Option(None, "--bitrate", "--mp3-bitrate", help="kbit/s of a lossy format: 192 or 192k."),
+    clip: str = typer.Option(
+        "rescale", "--clip", "--clip-mode", help="Stems over full scale: rescale (one gain for all), clamp or none."
+    ),
+    device: str = typer.Option("auto", "-d", "--device", envvar="MSS_CLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
+    precision: str = typer.Option("auto", envvar="MSS_CLI_PRECISION", help="auto, fp32, bf16 or fp16."),
+    segment_seconds: float | None = typer.Option(
+        None, "--segment-seconds", "--segment", min=0.1, help="Audio given to the model at once; the model's own by default."
+    ),
+    overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
+    shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
+    seed: int = typer.Option(0, help="Seed of the shifts."),
+    threads: int | None = typer.Option(None, min=1, envvar="MSS_CLI_THREADS", help="Threads; all cores by default."),
+    jobs: int = typer.Option(1, "-j", "--jobs", min=1, help="Taken for demucs' sake: tracks go one after another."),
+    downmix: str | None = typer.Option(None, help="`stereo` folds more than two channels."),
+    stream: int | None = typer.Option(None, min=0, help="Number of the audio stream, in files with several."),
+    scratch: Path | None = typer.Option(None, envvar="MSS_CLI_SCRATCH", help="Folder for temporary audio; the stems' own by default."),
+    plot: bool = typer.Option(False, "--plot", help="Write a picture of spectrograms and masks beside the stems."),
+    json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
+    verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
+    no_color: bool = typer.Option(False, "--no-color", help="No colour."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> int:
+    """Separate songs into stems.
+
+    Each INPUT becomes a folder of stems, as long as the input, at its rate and channels, aligned to the sample; the
+    stems sum to the mixture. Several inputs are taken one after another; a broken one does not stop the others.
+    """
+    console = context.obj
+    if not isinstance(console, Console):
+        raise TypeError("the command needs a console")
+    console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
+    from mss_cli.separation.request import Request, run
+
+    if jobs > 1:
+        console(Warned(f"`--jobs {jobs}`: tracks are separated one after another, each with all threads"))
+    request = Request(
+        inputs=tuple(inputs),
+        model=model,
+        output=output,
+        template=filename,
+        stems=None if stems is None else tuple(stem.strip() for stem in stems.split(",")),
+        two_stems=two_stems,
+        residual=residual,
+        format=_chosen("--format", format, {"mp3": mp3, "flac": flac}) or "wav",
+        depth=_chosen("--depth", depth, {"float32": float32, "int24": int24}),
+        bitrate=_bits(bitrate),
+        clip=clip,
+        device=device,
+        precision=precision,
+        segment_seconds=segment_seconds,
+        overlap=overlap,
+        shifts=shifts,
+        seed=seed,
+        threads=threads,
+        downmix=downmix,
+        stream=stream,
+        scratch=scratch,
+        plot=plot,
+        json=json,
+    )
+    return run(request, console)
+
+
+def _chosen(flag: str, value: str | None, shorthands: dict[str, bool]) -> str | None:
+    """Join a flag and its shorthands, refusing two that differ."""
+    wanted = [name for name, given in shorthands.items() if given]
+    if value is not None and value not in wanted:
+        wanted.append(value)
+    if len(wanted) > 1:
+        raise UsageError(f"`{flag}` is given as {' and '.join(wanted)}", hint="give one")
+    return wanted[0] if wanted else None
+
+
+def _bits(bitrate: str | None) -> int | None:
+    """Read 192, 192k or 192kbps as 192,000 bit/s."""
+    if bitrate is None:
+        return None
+    digits = bitrate.lower().removesuffix("bps").removesuffix("/s").removesuffix("kbit").removesuffix("k").strip()
+    if not digits.isdecimal() or not 0 < int(digits) < 10_000:
+        raise UsageError(f"`--bitrate {bitrate}` is no number of kbit/s", hint="write 192 or 192k")
+    return int(digits) * 1000

@@ -1,0 +1,197 @@
+"""Shows events: to people on stderr, as JSON lines on stdout."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mss_cli.errors import MssError
+from mss_cli.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    TrackFailed,
+    TrackFinished,
+    TrackProgress,
+    TrackStarted,
+    Warned,
+    WeightsReady,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+@dataclass(slots=True)
+class Output:
+    """How a run speaks; a command sets it from its flags before the first event of its own."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    colour: bool = True
+    debug: bool = False
+
+
+class Console:
+    """The listener of a run: counts, shows, and writes the last event.
+
+    Parameters
+    ----------
+    output : Output
+        May be changed until the first track starts.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self._started = time.monotonic()
+        self._held: list[Event] = []
+        self._done = self._failed = 0
+        self._message: str | None = None
+        self._bar: _Bar | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, TrackFinished):
+            self._done += 1
+        elif isinstance(event, TrackFailed):
+            self._failed += 1
+        if self.output.json:
+            sys.stdout.write(to_json(event) + "\n")
+            sys.stdout.flush()
+        self._show(event)
+
+    def fail(self, error: MssError) -> None:
+        """Show the error that ends the run; `finish` must follow."""
+        self._message = str(error)
+        self._line("error", str(error))
+
+    def finish(self, code: int, *, message: str | None = None) -> None:
+        """Close the progress bar and write the last event."""
+        self._close_bar()
+        if message is not None:
+            self._line("error", message)
+        if not self.output.json:
+            return
+        finished = RunFinished(
+            exit_code=code,
+            done=self._done,
+            failed=self._failed,
+            elapsed_seconds=round(time.monotonic() - self._started, 3),
+            message=message or self._message,
+        )
+        sys.stdout.write(to_json(finished) + "\n")
+        sys.stdout.flush()
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case TrackFailed():
+                self._close_bar()
+                line = f"{event.path}: {event.message}"
+                self._line("error", line if event.hint is None else f"{line}; {event.hint}")
+            case Warned():
+                self._line("warning", event.message if event.path is None else f"{event.path}: {event.message}")
+            case TrackStarted():
+                if not self.output.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+                    self._bar = _Bar(event, colour=_coloured(self.output))
+            case TrackProgress():
+                if self._bar is not None:
+                    self._bar.move(event.done_seconds)
+            case TrackFinished():
+                self._close_bar()
+                self._line("", _summary(event))
+            case WeightsReady():
+                if self.output.verbose:
+                    self._line("", f"model `{event.model}`, {event.device}, {event.precision}, {event.threads} threads")
+            case RunStarted() | _:
+                pass
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _line(self, level: str, text: str) -> None:
+        if self.output.quiet and level != "error":
+            return
+        line = printable(text)
+        if level:
+            colour = {"error": "31", "warning": "33"}[level]
+            prefix = f"\x1b[1;{colour}m{level}:\x1b[0m " if _coloured(self.output) else f"{level}: "
+            line = prefix + line
+        if self._bar is not None:
+            self._bar.print(line)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+class _Bar:
+    """A progress bar with time left; only ever made on a terminal."""
+
+    def __init__(self, event: TrackStarted, *, colour: bool) -> None:
+        from rich import progress
+        from rich.console import Console as Terminal
+
+        columns = (
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TimeRemainingColumn(),
+        )
+        terminal = Terminal(stderr=True, no_color=not colour, highlight=False)
+        self._progress: Progress = progress.Progress(*columns, console=terminal, transient=True)
+        name = printable(event.path.name)
+        self._task: TaskID = self._progress.add_task(
+            name if len(name) <= 40 else name[:39] + "…", total=event.duration_seconds
+        )
+        self._progress.start()
+
+    def move(self, done_seconds: float) -> None:
+        self._progress.update(self._task, completed=done_seconds)
+
+    def print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def printable(text: str) -> str:
+    """Escape what would break a line or a terminal: control characters and bytes that are no text."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogateescape").decode("ascii")
+        if not 0xDC80 <= ord(character) <= 0xDCFF
+        else f"\\x{ord(character) - 0xDC00:02x}"
+        for character in text
+    )
+
+
+def _coloured(output: Output) -> bool:
+    if not output.colour or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _summary(event: TrackFinished) -> str:
+    seconds = event.samples / event.sample_rate_hz
+    speed = seconds / event.elapsed_seconds if event.elapsed_seconds else 0.0
+    folders = {output.path.parent for output in event.outputs}
+    where = folders.pop() if len(folders) == 1 else Path(os.path.commonpath(folders or {Path()}))
+    names = ", ".join(output.path.name for output in event.outputs)
+    return f"{event.path}: {names} in {where} ({_duration(seconds)}, {speed:.1f} times real time)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"

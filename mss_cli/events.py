@@ -1,0 +1,193 @@
+"""Everything that can happen in a run, as values; to JSON and nowhere else.
+
+The application emits events to a listener; `mss_cli.console` shows them to people or writes them as JSON lines.
+Fields and their meaning: docs/scripting.md. Fields are only ever added.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+SCHEMA = 1
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; the class says what."""
+
+    name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """The first event of every run."""
+
+    name: ClassVar[str] = "run_started"
+    version: str
+    command: str
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsReady(Event):
+    """A separator is loaded and prepared."""
+
+    name: ClassVar[str] = "weights_ready"
+    model: str
+    architecture: str
+    stems: tuple[str, ...]
+    sample_rate_hz: int
+    licence: str
+    device: str
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStarted(Event):
+    """A track's header was read and found good."""
+
+    name: ClassVar[str] = "track_started"
+    path: Path
+    sample_rate_hz: int
+    channels: int
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackProgress(Event):
+    """How far a track is; at most once a second."""
+
+    name: ClassVar[str] = "track_progress"
+    path: Path
+    done_seconds: float
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StemWritten:
+    """One finished output file; part of `TrackFinished`."""
+
+    stem: str
+    path: Path
+    sample_rate_hz: int
+    samples: int
+    size_bytes: int
+    peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFinished(Event):
+    """All stems of a track are whole and in place."""
+
+    name: ClassVar[str] = "track_finished"
+    path: Path
+    outputs: tuple[StemWritten, ...]
+    sample_rate_hz: int
+    samples: int
+    gain: float
+    device: str
+    precision: str
+    segment_seconds: float
+    segments_per_batch: int
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFailed(Event):
+    """A track has no stems; why, and what to do."""
+
+    name: ClassVar[str] = "track_failed"
+    path: Path
+    code: int
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something a user should know that stops nothing."""
+
+    name: ClassVar[str] = "warning"
+    message: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """The last event of every run, also after errors and signals."""
+
+    name: ClassVar[str] = "run_finished"
+    exit_code: int
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    elapsed_seconds: float = 0.0
+    message: str | None = None
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    WeightsReady,
+    TrackStarted,
+    TrackProgress,
+    TrackFinished,
+    TrackFailed,
+    Warned,
+    RunFinished,
+)
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""
+
+
+def to_json(event: Event, *, time: datetime | None = None) -> str:
+    """Write an event as one line of JSON.
+
+    Parameters
+    ----------
+    event : Event
+        Its floats must be finite: NaN has no JSON form and raises ValueError.
+    time : datetime, optional
+        When it happened, in UTC; now by default.
+
+    Returns
+    -------
+    str
+        An object with `event`, `time` (RFC 3339, UTC) and the event's fields. A path that is not UTF-8 is written
+        readably as `path` and byte by byte, base64, as `path_b64`.
+    """
+    stamp = (time or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"event": event.name, "time": stamp, **_fields(event)}, allow_nan=False)
+
+
+def _fields(value: Event | StemWritten) -> dict[str, Json]:
+    entries: dict[str, Json] = {}
+    for field in fields(value):
+        entries |= _entry(field.name, getattr(value, field.name))
+    return entries
+
+
+def _entry(key: str, value: object) -> dict[str, Json]:
+    if isinstance(value, Path):
+        raw = os.fsencode(value)
+        text = raw.decode("utf-8", errors="replace")
+        plain: dict[str, Json] = {key: text}
+        if text.encode() != raw:
+            plain[f"{key}_b64"] = base64.b64encode(raw).decode("ascii")
+        return plain
+    if isinstance(value, tuple):
+        return {key: [_fields(part) if isinstance(part, StemWritten) else part for part in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {key: value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else value}
+    raise TypeError(f"{key}: {type(value).__name__} has no JSON form here")

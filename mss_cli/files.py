@@ -1,0 +1,100 @@
+"""Names and renames: whole files under final names or none; nothing about audio."""
+
+import errno
+import os
+from pathlib import Path
+
+from mss_cli.errors import OutputError
+
+# What the operating system says, in words a user can act on.
+_REMEDIES = {
+    errno.ENOSPC: ("no space left on the disk", "free some or choose another folder with `--output`"),
+    errno.EDQUOT: ("disk quota exceeded", "free some or choose another folder with `--output`"),
+    errno.EFBIG: ("file too large for this file system or limit", "choose another folder with `--output`"),
+    errno.EACCES: ("permission denied", "choose a folder you may write to with `--output`"),
+    errno.EPERM: ("operation not permitted", "choose a folder you may write to with `--output`"),
+    errno.EROFS: ("file system is read-only", "choose another folder with `--output`"),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "choose another folder with `--output`"),
+    errno.EEXIST: ("a file stands where a folder is needed", "choose another folder with `--output`"),
+    errno.EISDIR: ("a folder stands where a file is needed", "move it away or change `--filename`"),
+    errno.ENAMETOOLONG: ("name too long for this file system", "shorten it with `--filename`"),
+}
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Turn what the operating system said about an output into one line and a remedy."""
+    text, hint = _REMEDIES.get(error.errno or 0, ((error.strerror or str(error)).lower(), "check the output folder"))
+    return OutputError(f"cannot write: {text}", path=str(path), hint=hint)
+
+
+def temporary_name(target: Path) -> Path:
+    """Give the hidden name beside `target` under which its content grows.
+
+    The process number keeps two runs apart; the name is cut so that it never outgrows the file system's 255 bytes.
+    """
+    suffix = f".{os.getpid()}.part".encode()
+    stem = os.fsencode(target.name)[: 254 - len(suffix)]
+    return target.with_name(os.fsdecode(b"." + stem + suffix))
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents and give those that were made, outermost first.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise output_error(folder, PermissionError(errno.EACCES, "permission denied"))
+    return missing[::-1]
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of the folders that are empty, innermost first; others are left."""
+    for folder in reversed(folders):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def publish(finished: dict[Path, Path]) -> None:
+    """Give finished temporary files their final names, one atomic rename each, and sync their folders.
+
+    Parameters
+    ----------
+    finished : dict of Path to Path
+        Temporary name to final name; contents are synced already.
+
+    Raises
+    ------
+    OutputError
+        If a rename fails.
+    """
+    for temporary, target in finished.items():
+        try:
+            os.replace(temporary, target)  # noqa: PTH105 - os.replace names its guarantee
+        except OSError as error:
+            raise output_error(target, error) from error
+    for folder in {target.parent for target in finished.values()}:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # Windows opens no folders
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse; the rename itself is done
+    finally:
+        os.close(descriptor)

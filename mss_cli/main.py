@@ -1,0 +1,155 @@
+"""Assembles the commands; the only place that turns exceptions and signals into exit codes."""
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from mss_cli.commands import doctor, models, separate
+from mss_cli.console import Console, Output
+from mss_cli.errors import ExitCode, Interruption, MssError, UsageError
+from mss_cli.events import RunStarted
+from mss_cli.version import version
+
+HELP = "Separate recorded music into stems: vocals, drums, bass, other."
+# Commands whose `--json` is a stream of events and so always ends with `run_finished`.
+_EVENT_COMMANDS = ("separate",)
+
+
+def build() -> typer.Typer:
+    """Assemble the command line."""
+    app = typer.Typer(
+        name="mss-cli", help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=False
+    )
+
+    @app.callback(invoke_without_command=True)
+    def root(
+        context: typer.Context,
+        show_version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    ) -> None:
+        if show_version:
+            print(f"mss-cli {version()}")  # noqa: T201 - asked for on stdout
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            print(context.get_help())  # noqa: T201 - asked for on stdout
+            raise typer.Exit
+
+    app.command("separate")(separate.command)
+    app.command("models")(models.command)
+    app.command("doctor")(doctor.command)
+    return app
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Without the program's name.
+
+    Returns
+    -------
+    int
+        An `ExitCode`; after a signal the process ends by that signal instead, as shells expect.
+    """
+    output = Output(json=_wants_events(arguments), debug="--debug" in arguments)
+    console = Console(output)
+    console(RunStarted(version=version(), command=next(iter(_words(arguments)), "")))
+    with _signals():
+        try:
+            code = _run(arguments, console)
+            console.finish(code)
+            sys.stdout.flush()
+        except Interruption as interruption:
+            _end_by_signal(interruption.number, console)
+            return 128 + interruption.number
+        except BrokenPipeError:
+            # The reader of stdout went away: nothing to say, and nothing more may be flushed there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return ExitCode.SIGPIPE
+    return code
+
+
+def _run(arguments: Sequence[str], console: Console) -> int:
+    try:
+        result = build()(list(arguments), standalone_mode=False, prog_name="mss-cli", obj=console)
+        return int(result or 0)
+    except typer.TyperException as error:
+        usage = UsageError(error.format_message().rstrip("."), hint=_help_hint(arguments))
+        console.fail(usage)
+        return usage.code
+    except MssError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        console.fail(error)
+        return error.code
+    except (BrokenPipeError, typer.Exit):
+        raise
+    except Exception as error:
+        return _internal(error, console, debug="--debug" in arguments)
+
+
+def _internal(error: Exception, console: Console, *, debug: bool) -> int:
+    """Save the traceback of a bug of ours and say where."""
+    text = traceback.format_exc()
+    if debug:
+        sys.stderr.write(text)
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="mss-cli-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as report:
+        report.write(f"mss-cli {version()}, Python {sys.version}\n{text}")
+    hint = f"this is a bug; please report it with `{report.name}`"
+    console.fail(MssError(f"internal error: {type(error).__name__}: {error}", hint=hint))
+    return ExitCode.INTERNAL
+
+
+def _words(arguments: Sequence[str]) -> Iterator[str]:
+    return (word for word in arguments if not word.startswith("-"))
+
+
+def _wants_events(arguments: Sequence[str]) -> bool:
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in flags and next(iter(_words(arguments)), "") in _EVENT_COMMANDS
+
+
+def _help_hint(arguments: Sequence[str]) -> str:
+    command = next(iter(_words(arguments)), "")
+    return f"see `mss-cli {command} --help`" if command in ("separate", "models", "doctor") else "see `mss-cli --help`"
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into `Interruption`; one that was ignored at the start stays ignored."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for other in caught:
+            signal.signal(other, signal.SIG_IGN)  # clean up once, undisturbed
+        raise Interruption(number)
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    caught = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    try:
+        for number in caught:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
+
+
+def _end_by_signal(number: int, console: Console) -> None:
+    """Close the run, then die by the signal itself, so that shells and parents see what happened."""
+    console.finish(128 + number, message=f"stopped by {signal.Signals(number).name}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "posix":
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

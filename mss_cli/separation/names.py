@@ -1,0 +1,159 @@
+"""Where the stems of a track go: the `--filename` template, never outside the output folder."""
+
+import os
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mss_cli.errors import OutputError, UsageError
+
+DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+FIELDS = ("track", "stem", "ext", "model", "dir", "stem_index")
+# Bytes a file name may have on the usual file systems, less the temporary name's dot and suffix.
+_LONGEST_NAME = 255 - 16
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How outputs are named.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder; everything stays inside.
+    template : str
+        Relative path with the fields of `FIELDS` in braces.
+    model : str
+        Name of the model, for `{model}`.
+    """
+
+    folder: Path
+    template: str
+    model: str
+
+    def targets(self, source: Path, stems: Sequence[str], extension: str) -> tuple[Path, ...]:
+        """Give the final path of each stem of one input.
+
+        Parameters
+        ----------
+        source : Path
+            The input; `-` is called `stdin`.
+        stems : sequence of str
+            Names of the outputs, in order.
+        extension : str
+            Without the leading dot.
+
+        Raises
+        ------
+        UsageError
+            If two stems get the same name.
+        """
+        track = "stdin" if str(source) == "-" else _track_name(source)
+        paths = []
+        for index, stem in enumerate(stems, start=1):
+            values = {
+                "track": track,
+                "stem": stem,
+                "ext": extension,
+                "model": self.model,
+                "dir": source.parent.name,
+                "stem_index": str(index),
+            }
+            paths.append(self.folder / _fill(self.template, values))
+        if len({_folded(path) for path in paths}) < len(paths):
+            raise UsageError(f"`--filename {self.template}` gives two stems one name", hint="put `{stem}` into it")
+        return tuple(paths)
+
+
+def check_template(template: str) -> str:
+    """Refuse a template with unknown fields or one that leaves the output folder.
+
+    Raises
+    ------
+    UsageError
+        Naming the fields there are.
+    """
+    hint = f"use the fields {', '.join('{' + field + '}' for field in FIELDS)}"
+    try:
+        parsed = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise UsageError(f"`--filename {template}`: {error}".lower(), hint=hint) from error
+    for _, field, form, conversion in parsed:
+        if field is not None and (field not in FIELDS or form or conversion):
+            raise UsageError(f"`--filename {template}`: no field `{{{field}}}`", hint=hint)
+    path = PurePosixPath(template.replace("\\", "/"))
+    if not template or path.is_absolute() or ".." in path.parts or template.endswith(("/", "\\")):
+        hint = "give a relative path of a file without `..`"
+        raise UsageError(f"`--filename {template}` leaves the output folder or names no file", hint=hint)
+    return template
+
+
+def refuse_collisions(targets: Mapping[Path, Sequence[Path]]) -> None:
+    """Refuse two inputs that would write the same file, also where only case differs, and outputs over inputs.
+
+    Parameters
+    ----------
+    targets : mapping of Path to sequence of Path
+        Outputs of each input.
+
+    Raises
+    ------
+    OutputError
+        Naming both.
+    """
+    owners: dict[str, Path] = {}
+    inputs = {_folded(source.resolve()) for source in targets}
+    for source, paths in targets.items():
+        for path in paths:
+            key = _folded(path)
+            if key in owners and owners[key] != source:
+                hint = "separate them into different folders, or use `{dir}` in `--filename`"
+                raise OutputError(f"also wanted by `{owners[key]}`: two inputs with one output name `{path}`", path=str(source), hint=hint)
+            if _folded(path.resolve()) in inputs:
+                raise OutputError("an output would replace this input", path=str(path), hint="choose another `--output`")
+            owners[key] = source
+
+
+def _track_name(source: Path) -> str:
+    name = source.name
+    lowered = name.lower()
+    if lowered.endswith(".stem.mp4"):
+        return name[: -len(".stem.mp4")] or name
+    return source.stem or name
+
+
+def _fill(template: str, values: Mapping[str, str]) -> Path:
+    """Fill one path component after the other, so that no value can add a folder or leave one."""
+    components = []
+    for component in PurePosixPath(template.replace("\\", "/")).parts:
+        filled = component.format(**{key: _safe(value) for key, value in values.items()})
+        components.append(_shorten(filled))
+    return Path(*components)
+
+
+def _safe(value: str) -> str:
+    """Make a value one harmless piece of a name; most names stay as they are."""
+    cleaned = "".join("_" if character in "/\\\0" else character for character in value)
+    return "_" if cleaned in ("", ".", "..") else cleaned
+
+
+def _shorten(name: str) -> str:
+    """Cut a name that is too long for a file system, keeping its extension."""
+    raw = os.fsencode(name)
+    if len(raw) <= _LONGEST_NAME:
+        return name
+    suffix = os.fsencode(Path(name).suffix)
+    suffix = suffix if len(suffix) <= 16 else b""
+    cut = raw[: _LONGEST_NAME - len(suffix)]
+    while cut and (cut[-1] & 0xC0) == 0x80:  # never inside a UTF-8 character
+        cut = cut[:-1]
+    if cut and cut[-1] >= 0xC0:
+        cut = cut[:-1]
+    return os.fsdecode(cut + suffix)
+
+
+def _folded(path: Path) -> str:
+    import unicodedata
+
+    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -1,0 +1,59 @@
+"""From the words of a user (model, device, precision, threads) to an engine that is ready."""
+
+from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
+from mss_cli.events import Listener, Warned, WeightsReady, ignore
+from mss_cli.separation.engine import Engine
+from mss_cli.weights.manifest import DEFAULT
+from mss_cli.weights.store import load
+
+
+def open_engine(
+    model: str = DEFAULT,
+    *,
+    device: str = "auto",
+    precision: PrecisionChoice = "auto",
+    threads: int | None = None,
+    listener: Listener = ignore,
+) -> Engine:
+    """Load a separator once, ready for any number of tracks.
+
+    Parameters
+    ----------
+    model : str
+        A name that `mss-cli models` lists, or the path of a checkpoint.
+    device : str
+        "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        "auto" is fp32 unless the model's card allows bf16 and the device is fast at it.
+    threads : int or None
+        Threads of one operation; the cores this process may use if None.
+    listener : callable
+        Takes the events `warning` and `weights_ready`.
+
+    Raises
+    ------
+    UsageError, WeightsError, DeviceError
+        If there is no such model, device or precision; if the weights are damaged.
+    """
+    count = prepare_process(threads)
+    separator, card = load(model)
+    chosen_device = resolve_device(device, listener)
+    chosen = resolve_precision(
+        precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16
+    )
+    if card.is_random:
+        listener(Warned(f"MODEL `{card.name}` HAS RANDOM WEIGHTS: its stems are noise, for tests and benchmarks only"))
+    separator.prepare(chosen_device, chosen)
+    listener(
+        WeightsReady(
+            model=card.name,
+            architecture=card.architecture,
+            stems=separator.stems,
+            sample_rate_hz=separator.sample_rate,
+            licence=card.licence,
+            device=str(chosen_device),
+            precision=chosen,
+            threads=count,
+        )
+    )
+    return Engine(separator=separator, card=card, device=chosen_device, precision=chosen, threads=count)

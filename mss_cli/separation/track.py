@@ -1,0 +1,370 @@
+"""One track: file to stems. Nothing stands under a final name until every stem is whole."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mss_cli.audio.channels import check_channels, fold
+from mss_cli.audio.decode import decode
+from mss_cli.audio.encode import EncodedFile, encode
+from mss_cli.audio.probe import AudioInfo, probe
+from mss_cli.audio.stemfile import encode_stem_file
+from mss_cli.devices import available_cores
+from mss_cli.errors import MemoryExhausted, UsageError
+from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
+from mss_cli.files import make_folder, publish, remove_empty, temporary_name
+from mss_cli.separation.engine import Engine
+from mss_cli.separation.picture import save_picture
+from mss_cli.separation.scratch import Scratch
+from mss_cli.separation.settings import SHORTEST_SEGMENT_SECONDS, EngineSettings, ReadSettings, WriteSettings
+from mss_cli.separation.sketch import TrackSketch
+from mss_cli.separation.stems import StemPlan, plan_stems
+from mss_cli.separation.threads import WriteBehind
+
+Block = NDArray[np.float32]
+
+# Pairs of mixture and estimates that may wait for the disk; each is about a segment long.
+_DEPTH = 2
+_PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input whose header was read and found good.
+
+    Parameters
+    ----------
+    info : AudioInfo
+        The header.
+    name : Path
+        As the user named it; `-` for stdin.
+    channels : int
+        1 or 2: what it is separated as.
+    """
+
+    info: AudioInfo
+    name: Path
+    channels: int
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode from the start, (channel, sample) float32."""
+        return (fold(block, self.channels) for block in decode(self.info))
+
+
+def open_source(path: Path, settings: ReadSettings, *, name: Path | None = None) -> Source:
+    """Read an input's header.
+
+    Raises
+    ------
+    InputError
+        If it is no audio, or has more than two channels and `downmix` is off.
+    """
+    info = probe(path, stream=settings.stream)
+    channels = check_channels(info.channels, path=str(name or path), downmix=settings.downmix)
+    return Source(info=info, name=name or path, channels=channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """What separating a track into the scratch file told.
+
+    Parameters
+    ----------
+    samples : int
+        Length of the track.
+    peaks : tuple of float
+        Largest absolute sample of each output that is written, the mixture's last in a stem file.
+    sketch : TrackSketch or None
+        For the picture.
+    segment_seconds : float
+        Segment length in the end.
+    """
+
+    samples: int
+    peaks: tuple[float, ...]
+    sketch: TrackSketch | None
+    segment_seconds: float
+
+
+def separate_track(
+    engine: Engine,
+    source: Source,
+    targets: Sequence[Path],
+    *,
+    engine_settings: EngineSettings,
+    write_settings: WriteSettings,
+    listener: Listener = ignore,
+) -> TrackFinished:
+    """Separate one track and write its stems.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of `open_engine`.
+    source : Source
+        Of `open_source`.
+    targets : sequence of Path
+        Final name of each output, in the order of the stem plan; for a stem file the one name.
+    engine_settings, write_settings
+        How it is separated and written.
+    listener : callable
+        Takes `track_started`, `track_progress`, `warning` and `track_finished`.
+
+    Returns
+    -------
+    TrackFinished
+        What was written.
+
+    Raises
+    ------
+    InputError, OutputError, MemoryExhausted, UsageError
+        Then nothing is left under any name of the track.
+    """
+    started = time.monotonic()
+    plan = plan_stems(engine.separator.stems, write_settings.choice)
+    _check_format(plan, write_settings)
+    info = source.info
+    listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
+    with ExitStack() as stack:
+        made = [folder for target in targets for folder in make_folder(target.parent)]
+        stack.callback(remove_empty, made)
+        temporary = {temporary_name(target): target for target in targets}
+        stack.callback(_remove, temporary)
+        folder = write_settings.scratch or targets[0].parent
+        mixed, scratch = stack.enter_context(
+            _separated(engine, source, plan, folder, engine_settings, write_settings, listener)
+        )
+        gain = _gain(mixed.peaks, write_settings)
+        encoded = _encode_all(scratch, list(temporary), source, plan, mixed, gain, write_settings)
+        _tell_rate(encoded[0], source, write_settings, listener)
+        if mixed.sketch is not None:
+            picture = targets[0].with_name(_picture_name(targets[0], source))
+            temporary[temporary_name(picture)] = picture
+            save_picture(mixed.sketch, temporary_name(picture), title=source.name.name)
+        publish(temporary)
+        made.clear()
+    finished = TrackFinished(
+        path=source.name,
+        outputs=tuple(
+            StemWritten(name, target, file.sample_rate, file.samples, file.bytes, round(peak * gain, 6))
+            for name, target, file, peak in zip(_file_names(plan, targets), targets, encoded, mixed.peaks, strict=False)
+        ),
+        sample_rate_hz=info.sample_rate,
+        samples=mixed.samples,
+        gain=gain,
+        device=str(engine.device),
+        precision=engine.precision,
+        segment_seconds=mixed.segment_seconds,
+        segments_per_batch=engine.batch_size,
+        elapsed_seconds=round(time.monotonic() - started, 3),
+    )
+    listener(finished)
+    return finished
+
+
+@contextmanager
+def _separated(
+    engine: Engine,
+    source: Source,
+    plan: StemPlan,
+    folder: Path,
+    settings: EngineSettings,
+    write_settings: WriteSettings,
+    listener: Listener,
+) -> Iterator[tuple[Mixed, Scratch]]:
+    """Separate into a scratch file; with shorter segments, and at last on the CPU, while memory runs out."""
+    import torch
+
+    make_folder(folder)
+    while True:
+        scratch = Scratch(folder, outputs=len(plan.parts) + (write_settings.format.name == "stem.mp4"), channels=source.channels)
+        with scratch:
+            try:
+                mixed = _fill(engine, source, plan, scratch, settings, write_settings, listener)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                settings = _smaller(engine, source, settings, listener)
+                continue
+            yield mixed, scratch
+            return
+
+
+def _fill(
+    engine: Engine,
+    source: Source,
+    plan: StemPlan,
+    scratch: Scratch,
+    settings: EngineSettings,
+    write_settings: WriteSettings,
+    listener: Listener,
+) -> Mixed:
+    sketch = TrackSketch(plan.names, source.info.sample_rate) if write_settings.plot else None
+    with_mixture = write_settings.format.name == "stem.mp4"
+    peaks = np.zeros(len(plan.parts) + with_mixture, np.float32)
+    samples = 0
+
+    def write(pair: tuple[Block, Block]) -> None:
+        mixture, estimates = pair
+        outputs = plan.apply(mixture, estimates)  # (output, channel, sample)
+        if sketch is not None:
+            sketch.push(np.concatenate([outputs, mixture[None]]))
+        if with_mixture:
+            outputs = np.concatenate([outputs, mixture[None]])
+        if outputs.shape[-1]:
+            np.maximum(peaks, _peaks(outputs), out=peaks)
+            scratch.append(outputs)
+
+    def smaller_batch(size: int) -> None:
+        engine.batch_size = size
+        listener(Warned(f"out of memory: going on with {size} segments at once", source.name))
+
+    told = time.monotonic()
+    pairs = engine.estimate(
+        source.blocks,
+        settings,
+        sample_rate=source.info.sample_rate,
+        channels=source.channels,
+        on_smaller_batch=smaller_batch,
+    )
+    with WriteBehind(write, depth=_DEPTH) as behind:
+        for mixture, estimates in pairs:
+            behind.put((mixture, estimates))
+            samples += mixture.shape[-1]
+            if time.monotonic() - told >= _PROGRESS_SECONDS:
+                told = time.monotonic()
+                listener(TrackProgress(source.name, samples / source.info.sample_rate, source.info.seconds))
+    return Mixed(samples, tuple(float(peak) for peak in peaks), sketch, engine.segment_seconds(settings))
+
+
+def _peaks(outputs: Block) -> Block:
+    """Largest absolute sample of each output, without a copy of the samples."""
+    axes = (1, 2)
+    largest: Block = np.maximum(outputs.max(axis=axes), -outputs.min(axis=axes))
+    return largest
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    # torch raises a plain RuntimeError when the CPU's memory is used up.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _smaller(engine: Engine, source: Source, settings: EngineSettings, listener: Listener) -> EngineSettings:
+    """Halve the segment, or move to the CPU, or give up."""
+    import torch
+
+    seconds = engine.segment_seconds(settings)
+    if seconds / 2 >= SHORTEST_SEGMENT_SECONDS:
+        listener(Warned(f"out of memory: starting again with segments of {seconds / 2:.2f} s", source.name))
+        return replace(settings, segment_seconds=seconds / 2)
+    if engine.device.type != "cpu":
+        listener(Warned(f"out of memory on {engine.device}: starting again on the CPU", source.name))
+        engine.device, engine.precision = torch.device("cpu"), "fp32"
+        engine.separator.prepare(engine.device, engine.precision)
+        engine.batch_size = 1
+        return replace(settings, segment_seconds=None)
+    raise MemoryExhausted(
+        "out of memory, even with the shortest segments", path=str(source.name), hint="free memory or use another machine"
+    )
+
+
+def _gain(peaks: Sequence[float], settings: WriteSettings) -> float:
+    """One gain for all stems of the track: 1 unless one of them would clip."""
+    if settings.format.is_float or settings.clip != "rescale":
+        return 1.0
+    peak = max(peaks)
+    return 1.0 if peak <= 1.0 else 1.0 / peak
+
+
+def _encode_all(
+    scratch: Scratch,
+    temporary: Sequence[Path],
+    source: Source,
+    plan: StemPlan,
+    mixed: Mixed,
+    gain: float,
+    settings: WriteSettings,
+) -> list[EncodedFile]:
+    """Encode every output from the scratch file, several at a time; their threads work outside Python's lock."""
+    tags = source.info.tags
+    rate = source.info.sample_rate
+    clamp = settings.clip == "clamp"
+    if settings.format.name == "stem.mp4":
+        stems = [_stereo(scratch.blocks(index)) for index in range(len(plan.parts))]
+        return [
+            encode_stem_file(
+                _stereo(scratch.blocks(len(plan.parts))),
+                stems,
+                temporary[0],
+                names=plan.names,
+                sample_rate=rate,
+                channels=2,
+                samples=mixed.samples,
+                gain=gain,
+                clamp=clamp,
+                bitrate=settings.format.bitrate,
+                tags=tags,
+            )
+        ]
+
+    def encode_one(index: int) -> EncodedFile:
+        return encode(
+            scratch.blocks(index),
+            temporary[index],
+            format=settings.format,
+            sample_rate=rate,
+            channels=source.channels,
+            samples=mixed.samples,
+            gain=gain,
+            clamp=clamp,
+            tags=replace(tags, title=tags.title and f"{tags.title} ({plan.names[index]})"),
+        )
+
+    with ThreadPoolExecutor(max_workers=min(available_cores(), len(plan.parts))) as pool:
+        futures = [pool.submit(encode_one, index) for index in range(len(plan.parts))]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _stereo(blocks: Iterator[Block]) -> Iterator[Block]:
+    return (fold(block, 2) for block in blocks)
+
+
+def _check_format(plan: StemPlan, settings: WriteSettings) -> None:
+    if settings.format.name == "stem.mp4" and len(plan.parts) != 4:
+        hint = "leave out `--stems`, `--two-stems` and `--residual`, and use a model of four stems"
+        raise UsageError(f"a stem file holds exactly four stems, not {len(plan.parts)}", hint=hint)
+
+
+def _tell_rate(encoded: EncodedFile, source: Source, settings: WriteSettings, listener: Listener) -> None:
+    if encoded.sample_rate != source.info.sample_rate:
+        text = f"{settings.format.name} cannot hold {source.info.sample_rate} Hz: written at {encoded.sample_rate} Hz"
+        listener(Warned(text, source.name))
+
+
+def _file_names(plan: StemPlan, targets: Sequence[Path]) -> tuple[str, ...]:
+    return plan.names if len(targets) == len(plan.parts) else ("stems",)
+
+
+def _picture_name(target: Path, source: Source) -> str:
+    return f"{source.name.stem if source.name.name != '-' else 'stdin'}.png"
+
+
+def _remove(temporary: dict[Path, Path]) -> None:
+    for path in temporary:
+        try:
+            os.unlink(path)  # noqa: PTH108 - gone already when it was renamed
+        except OSError:
+            continue

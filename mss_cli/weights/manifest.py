@@ -1,0 +1,80 @@
+"""The models one can name without a path, and what is known of each; reads no weights and imports no torch."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mss_cli.errors import UsageError, WeightsError
+
+DEFAULT = "classical"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model of the package.
+
+    Parameters
+    ----------
+    name : str
+        What `--model` takes.
+    architecture : str
+        Name in `mss_models.catalog`.
+    stems : tuple of str
+        In the order they are estimated.
+    sample_rate : int, Hz
+        Rate it works at.
+    licence : str
+        Of the weights; of the code where there are none.
+    description : str
+        One line.
+    """
+
+    name: str
+    architecture: str
+    stems: tuple[str, ...]
+    sample_rate: int
+    licence: str
+    description: str
+
+
+ENTRIES = (
+    Entry(
+        name="classical",
+        architecture="classical",
+        stems=("vocals", "drums", "bass", "other"),
+        sample_rate=44100,
+        licence="MIT (code only: no weights)",
+        description="weight-free: stereo position, harmonic/percussive and repetition cues; modest quality",
+    ),
+)
+
+
+def find(name: str) -> Entry | Path:
+    """Find what `--model` names: a model of the package, or a checkpoint file.
+
+    Parameters
+    ----------
+    name : str
+        A name of `ENTRIES`, or a path (it ends with `.safetensors` or holds a separator).
+
+    Raises
+    ------
+    UsageError
+        If there is no such name; the line lists those there are, the nearest first.
+    WeightsError
+        If it is a path and no file is there.
+    """
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    path = Path(name)
+    if path.is_file():
+        return path
+    if name.endswith(SUFFIX) or "/" in name or "\\" in name:
+        raise WeightsError("no checkpoint file there", path=name, hint="check the path, or see `mss-cli models`")
+    names = [entry.name for entry in ENTRIES]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"did you mean `{nearest[0]}`? " if nearest else ""
+    listed = ", ".join(f"`{known}`" for known in names)
+    raise UsageError(f"no model is called `{name}`", hint=f"{guess}there are {listed}, or the path of a checkpoint")

@@ -1,0 +1,229 @@
+"""Checkpoints: safetensors with one JSON string that says what the weights are. Loading runs no code."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mss_cli.errors import WeightsError
+from mss_cli.files import output_error, temporary_name
+from mss_cli.weights.manifest import Entry, find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mss_models.separator import Separator
+    from torch import Tensor
+
+# The one metadata key of the safetensors header, and the version of what it holds.
+METADATA_KEY = "mss_cli"
+FORMAT_VERSION = 1
+# A card allows bf16 by `--precision auto` when the measured error is at most this, and the loss of SDR too.
+MAX_BF16_ERROR_DB = -40.0
+MAX_BF16_SDR_LOSS_DB = 0.02
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of the weights of a separator.
+
+    Parameters
+    ----------
+    name : str
+        For file names and messages.
+    architecture : str
+        Name in `mss_models.catalog`.
+    configuration : dict
+        Settings of the architecture, as JSON.
+    stems : tuple of str
+        In the order of the stem axis.
+    sample_rate : int, Hz
+        Rate of the separator.
+    training : str
+        Data, minutes, steps, in words; "none" means that the weights are random.
+    licence : str
+        Of the weights.
+    bf16_error_db : float or None
+        Measured level of the difference between bf16 and fp32 estimates, relative to the stem.
+    bf16_sdr_loss_db : float or None
+        Measured loss of SDR by bf16.
+    """
+
+    name: str
+    architecture: str
+    configuration: "Mapping[str, object]"
+    stems: tuple[str, ...]
+    sample_rate: int
+    training: str
+    licence: str
+    bf16_error_db: float | None = None
+    bf16_sdr_loss_db: float | None = None
+    format_version: int = field(default=FORMAT_VERSION)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether nobody trained these weights: good for tests and benchmarks only."""
+        return self.training == "none"
+
+    @property
+    def allows_bf16(self) -> bool:
+        """Whether `--precision auto` may take bf16."""
+        if self.bf16_error_db is None or self.bf16_sdr_loss_db is None:
+            return False
+        return self.bf16_error_db <= MAX_BF16_ERROR_DB and self.bf16_sdr_loss_db <= MAX_BF16_SDR_LOSS_DB
+
+
+def load(name: str) -> "tuple[Separator, Card]":
+    """Load what `--model` names.
+
+    Parameters
+    ----------
+    name : str
+        A model of the package or the path of a checkpoint.
+
+    Returns
+    -------
+    tuple of Separator and Card
+        The separator is on the CPU and not yet prepared.
+
+    Raises
+    ------
+    UsageError, WeightsError
+        If there is no such model; if the file is damaged or does not fit.
+    """
+    found = find(name)
+    return _built_in(found) if isinstance(found, Entry) else load_checkpoint(found)
+
+
+def _built_in(entry: Entry) -> "tuple[Separator, Card]":
+    from mss_models.catalog import build
+
+    card = Card(
+        name=entry.name,
+        architecture=entry.architecture,
+        configuration={},
+        stems=entry.stems,
+        sample_rate=entry.sample_rate,
+        training="no weights",
+        licence=entry.licence,
+    )
+    return build(entry.architecture, {}), card
+
+
+def read_card(path: Path) -> Card:
+    """Read the card of a checkpoint without its weights.
+
+    Raises
+    ------
+    WeightsError
+        If the file is not a safetensors file of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _not_readable(path, str(error)) from error
+    if METADATA_KEY not in metadata:
+        raise _not_readable(path, f"its header has no `{METADATA_KEY}` entry")
+    try:
+        return _card(json.loads(metadata[METADATA_KEY]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise _not_readable(path, f"its `{METADATA_KEY}` entry is damaged ({error})") from error
+
+
+def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
+    """Load a checkpoint of ours.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file; nothing in it is ever executed.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged, of a newer format, or does not fit its architecture.
+    """
+    from mss_models.catalog import build
+    from mss_models.errors import StateMismatch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torch import nn
+
+    card = read_card(path)
+    try:
+        separator = build(card.architecture, card.configuration)
+        if not isinstance(separator, nn.Module):
+            raise WeightsError(f"architecture `{card.architecture}` has no weights to load", path=str(path))
+        state = load_file(path)
+        _check_finite(state, path)
+        separator.load_state_dict(state)
+    except (SafetensorError, OSError, StateMismatch, ValueError) as error:
+        raise _not_readable(path, str(error)) from error
+    return separator, card
+
+
+def save_checkpoint(path: Path, state: "Mapping[str, Tensor]", card: Card) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Final name; an older file there is replaced.
+    state : mapping of str to Tensor
+        State dict of the network.
+    card : Card
+        Goes into the header as one JSON string.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    temporary = temporary_name(path)
+    metadata = {METADATA_KEY: json.dumps(asdict(card), sort_keys=True, allow_nan=False)}
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, temporary, metadata=metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _card(raw: dict[str, object]) -> Card:
+    version = raw["format_version"]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"format version {version}, this program reads {FORMAT_VERSION}")
+    known = {name: raw[name] for name in Card.__dataclass_fields__ if name in raw}
+    texts = ("name", "architecture", "training", "licence")
+    if not all(isinstance(known[name], str) for name in texts) or not isinstance(known["configuration"], dict):
+        raise TypeError("a field has the wrong type")
+    known["stems"] = tuple(str(stem) for stem in _list(known["stems"]))
+    return Card(**known)  # type: ignore[arg-type]
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("stems must be a list")
+    return value
+
+
+def _check_finite(state: "Mapping[str, Tensor]", path: Path) -> None:
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
+
+
+def _not_readable(path: Path, reason: str) -> WeightsError:
+    hint = "give a checkpoint made by `mss-cli`, or a name that `mss-cli models` lists"
+    return WeightsError(f"cannot load weights: {reason}", path=str(path), hint=hint)
