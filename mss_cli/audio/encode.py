@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mss_cli.audio.blocks import counted, scaled
 from mss_cli.audio.formats import OutputFormat
 from mss_cli.audio.resample import resample, resampled_length
-from mss_cli.audio.sink import Sink, open_sink
+from mss_cli.audio.sink import open_sink
 from mss_cli.audio.tags import Tags
 from mss_cli.audio.writers import open_writer
-from mss_cli.errors import OutputError
 
 Block = NDArray[np.float32]
 
@@ -91,39 +91,11 @@ def encode(
     """
     rate = format.sample_rate(sample_rate)
     total = resampled_length(samples, sample_rate, rate)
-    scaled = _scaled(_counted(blocks, channels, samples), target, gain, clamp and not format.is_float)
+    ready = scaled(counted(blocks, channels, samples), target, gain=gain, clamp=clamp and not format.is_float)
     with open_sink(target) as sink:
         with open_writer(sink, format, rate=rate, channels=channels, samples=total, tags=tags or Tags()) as writer:
-            for block in resample(scaled, sample_rate, rate, channels):
+            for block in resample(ready, sample_rate, rate, channels):
                 writer.write(block)
                 sink.check()
         size = sink.finish()
     return EncodedFile(target, rate, total, size)
-
-
-def _counted(blocks: Iterable[Block], channels: int, samples: int) -> Iterator[Block]:
-    """Pass blocks on and refuse, at the end, a count other than promised."""
-    seen = 0
-    for block in blocks:
-        if block.ndim != 2 or block.shape[0] != channels:
-            raise ValueError(f"expected blocks of shape ({channels}, sample), got {block.shape}")
-        seen += block.shape[1]
-        yield block
-    if seen != samples:
-        raise ValueError(f"{samples} samples were promised, {seen} came")
-
-
-def _scaled(blocks: Iterable[Block], target: Path, gain: float, clamp: bool) -> Iterator[Block]:
-    """Refuse samples that are not finite; apply the gain and the limit."""
-    factor = np.float32(gain)
-    for block in blocks:
-        with np.errstate(all="ignore"):
-            total = block.sum()
-        # The sum is the cheap test; it can also overflow, so only a second look refuses.
-        if not np.isfinite(total) and not np.isfinite(block).all():
-            raise OutputError("samples that are not finite", path=str(target), hint="report this as a bug")
-        result = block if gain == 1.0 else block * factor
-        yield np.clip(result, -1.0, 1.0) if clamp else result
-
-
-__all__ = ["EncodedFile", "Sink", "encode"]

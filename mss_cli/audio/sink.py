@@ -83,6 +83,17 @@ class Sink:
         if self._failure is not None:
             raise cannot_write(self.path, self._failure) from self._failure
 
+    def flush(self) -> None:
+        """Hand what is buffered to the system; a failure is kept for `check`."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._failure = self._failure or error
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._file.fileno()
+
     def finish(self) -> int:
         """Flush, sync and close; give the size in bytes."""
         self.check()
