@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mss_cli.audio import boxes, chunks, frames
+from mss_cli.audio import boxes, chunks, flac, mp3
 from mss_cli.audio.bytesource import ByteSource, CutInsideHeader, Length
 from mss_cli.errors import InputError
 
@@ -36,9 +36,9 @@ _KINDS: Final = (
     _Kind(b"FORM", 0, chunks.measure_aiff),
     _Kind(b"caff", 0, chunks.measure_caf),
     _Kind(b".snd", 0, chunks.measure_au),
-    _Kind(b"fLaC", 0, frames.measure_flac),
-    _Kind(b"ID3", 0, frames.measure_after_id3),
-    _Kind(b"\xff", 0, frames.measure_mp3),
+    _Kind(b"fLaC", 0, flac.measure_flac),
+    _Kind(b"ID3", 0, mp3.measure_after_id3),
+    _Kind(b"\xff", 0, mp3.measure_mp3),
     _Kind(b"ftyp", 4, boxes.measure_mp4),
     _Kind(b"\x1a\x45\xdf\xa3", 0, boxes.measure_matroska),
     _Kind(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, boxes.measure_asf),
@@ -53,7 +53,7 @@ def counted_mp3_samples(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         data = ByteSource(descriptor)
-        return frames.counted_samples(data)
+        return mp3.counted_samples(data)
     except CutInsideHeader:
         return None
     finally:
