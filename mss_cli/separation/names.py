@@ -125,10 +125,13 @@ def _track_name(source: Path) -> str:
 
 def _fill(template: str, values: Mapping[str, str]) -> Path:
     """Fill one path component after the other, so that no value can add a folder or leave one."""
+    safe = {key: _safe(value) for key, value in values.items()}
     components = []
     for component in PurePosixPath(template.replace("\\", "/")).parts:
-        filled = component.format(**{key: _safe(value) for key, value in values.items()})
-        components.append(_shorten(filled))
+        excess = len(os.fsencode(component.format(**safe))) - _LONGEST_NAME
+        longest = max(("track", "dir"), key=lambda key: len(safe[key]) if f"{{{key}}}" in component else 0)
+        fitting = safe if excess <= 0 else {**safe, longest: _shorten(safe[longest], excess)}
+        components.append(component.format(**fitting))
     return Path(*components)
 
 
@@ -138,19 +141,13 @@ def _safe(value: str) -> str:
     return "_" if cleaned in ("", ".", "..") else cleaned
 
 
-def _shorten(name: str) -> str:
-    """Cut a name that is too long for a file system, keeping its extension."""
+def _shorten(name: str, excess: int) -> str:
+    """Cut so many bytes off the end of a name, and never inside a UTF-8 character."""
     raw = os.fsencode(name)
-    if len(raw) <= _LONGEST_NAME:
-        return name
-    suffix = os.fsencode(Path(name).suffix)
-    suffix = suffix if len(suffix) <= 16 else b""
-    cut = raw[: _LONGEST_NAME - len(suffix)]
-    while cut and (cut[-1] & 0xC0) == 0x80:  # never inside a UTF-8 character
-        cut = cut[:-1]
-    if cut and cut[-1] >= 0xC0:
-        cut = cut[:-1]
-    return os.fsdecode(cut + suffix)
+    end = max(1, len(raw) - excess)
+    while end > 1 and raw[end : end + 1] and (raw[end] & 0xC0) == 0x80:
+        end -= 1
+    return os.fsdecode(raw[:end])
 
 
 def _folded(path: Path) -> str:

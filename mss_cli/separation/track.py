@@ -299,18 +299,16 @@ def _encode_all(
     rate = source.info.sample_rate
     clamp = settings.clip == "clamp"
     if settings.format.name == "stem.mp4":
-        stems = [_stereo(scratch.blocks(index)) for index in range(len(plan.parts))]
         return [
             encode_stem_file(
-                _stereo(scratch.blocks(len(plan.parts))),
-                stems,
+                scratch.blocks(len(plan.parts)),
+                [scratch.blocks(index) for index in range(len(plan.parts))],
                 temporary[0],
                 names=plan.names,
                 sample_rate=rate,
-                channels=2,
+                channels=source.channels,
                 samples=mixed.samples,
                 gain=gain,
-                clamp=clamp,
                 bitrate=settings.format.bitrate,
                 tags=tags,
             )
@@ -336,10 +334,6 @@ def _encode_all(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _stereo(blocks: Iterator[Block]) -> Iterator[Block]:
-    return (fold(block, 2) for block in blocks)
 
 
 def _check_format(plan: StemPlan, settings: WriteSettings) -> None:

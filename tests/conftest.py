@@ -1,0 +1,28 @@
+"""What every test runs under: one thread, no network but this machine, no colour, a fixed width."""
+
+import socket
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def quiet_surroundings(monkeypatch):
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "PYTHONWARNINGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    connect = socket.socket.connect
+
+    def only_here(self, address):
+        host = address[0] if isinstance(address, tuple) else "unix"
+        if host not in ("127.0.0.1", "::1", "localhost", "unix"):
+            raise AssertionError(f"a test wants to reach {host}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
