@@ -70,6 +70,11 @@ class StftSettings:
         """Sum of the window's values; dividing a spectrogram by it gives tones of amplitude 1 the magnitude 0.5."""
         return self.n_fft / 2
 
+    @property
+    def window_energy(self) -> float:
+        """Sum of the window's squared values: a cell's power for white noise of power 1."""
+        return self.n_fft * 3 / 8
+
     def frames(self, samples: int) -> int:
         """Frames of a signal of so many samples."""
         return -(-samples // self.hop_length) + self.overlap_frames - 1

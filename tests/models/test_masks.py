@@ -163,6 +163,16 @@ def test_bounded_masks_have_finite_derivatives_everywhere(head, value):
 
 
 @pytest.mark.parametrize("head", ["polar", "cartesian"])
+def test_masks_for_inference_agree_with_those_for_training(head):
+    first = torch.cat([torch.linspace(-12, 12, 5001), torch.logspace(-12, 0, 2000)])
+    second = torch.cat([torch.linspace(3, -9, 5001), -torch.logspace(-12, 0, 2000)])
+    for_training = bounded_complex_mask(first.requires_grad_(), second.requires_grad_(), head=head).detach()
+    with torch.inference_mode():
+        for_inference = bounded_complex_mask(first, second, head=head)
+    assert_close(for_inference, for_training, rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("head", ["polar", "cartesian"])
 def test_derivatives_of_bounded_masks_are_right(head):
     first, second = random_stems(2, 7).double() * 4 - 2
     inputs = (first.requires_grad_(), second.requires_grad_())

@@ -1,0 +1,113 @@
+"""One mask network per stem; what they leave is the residual."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mss_models.masks import residual
+from mss_models.networks.front_end import check_mixture
+from mss_models.networks.mask_separator import MaskSeparator
+from mss_models.networks.states import check_state
+from mss_models.separator import Normalization, Precision
+from mss_models.stft import StftSettings, stft
+
+
+class PerStemSeparator(nn.Module):
+    """One `MaskSeparator` per stem, and the stem that is left as the residual.
+
+    Parameters
+    ----------
+    separators : sequence of MaskSeparator
+        At least one; equal sample rate, channels and normalisation, no stem twice. The segment is the first
+        one's.
+    residual : str or None
+        Name of the mixture minus all estimates, last in ``stems``; None for no such stem. With it the stems
+        add up to the mixture.
+
+    Raises
+    ------
+    ValueError
+        If they do not go together.
+    """
+
+    precisions: tuple[Precision, ...] = MaskSeparator.precisions
+
+    def __init__(self, separators: list[MaskSeparator], *, residual: str | None) -> None:
+        super().__init__()
+        stems = tuple(stem for separator in separators for stem in separator.stems)
+        stems += () if residual is None else (residual,)
+        if not separators:
+            raise ValueError("a per-stem separator needs at least one network")
+        if len(set(stems)) != len(stems):
+            raise ValueError(f"stems must be different names, got {', '.join(stems)}")
+        for name in ("sample_rate", "channels", "normalization"):
+            if len({getattr(separator, name) for separator in separators}) > 1:
+                raise ValueError(f"all networks must have the same {name}")
+        self.residual = residual
+        self.stems = stems
+        self.separators = nn.ModuleDict({"+".join(separator.stems): separator for separator in separators})
+
+    @property
+    def members(self) -> list[MaskSeparator]:
+        """The separators in the order of their stems."""
+        return [separator for separator in self.separators.values() if isinstance(separator, MaskSeparator)]
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the mixture in Hz."""
+        return self.members[0].sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Channels of the mixture."""
+        return self.members[0].channels
+
+    @property
+    def segment_samples(self) -> int:
+        """Segment of the first network."""
+        return self.members[0].segment_samples
+
+    @property
+    def normalization(self) -> Normalization:
+        """What the first pass measures."""
+        return self.members[0].normalization
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
+        """Load weights; names and shapes must fit exactly.
+
+        Raises
+        ------
+        StateMismatch
+            If they do not.
+        """
+        check_state(self.state_dict(), state_dict)
+        for member in self.members:
+            member.forget_prepared()
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def prepare(self, device: torch.device, precision: Precision) -> None:
+        """Prepare every network; see `MaskSeparator.prepare`."""
+        for member in self.members:
+            member.prepare(device, precision)
+
+    def separate(self, mixture: Tensor) -> Tensor:
+        """Estimate the stems; see `mss_models.separator.Separator.separate`."""
+        check_mixture(mixture, self.channels)
+        spectra: dict[StftSettings, Tensor] = {}
+        estimates = mixture.new_empty(mixture.shape[0], len(self.stems), *mixture.shape[1:])
+        with torch.inference_mode():
+            shared: tuple[MaskSeparator, Tensor] | None = None
+            first = 0
+            for member in self.members:
+                grid = member.settings.front_end.stft
+                if grid not in spectra:
+                    spectra[grid] = stft(mixture, grid)
+                if shared is None or not member.sees_as(shared[0]):
+                    shared = (member, member.features(spectra[grid], member.prepared_dtype))
+                last = first + len(member.stems)
+                member.estimate_into(estimates[:, first:last], spectra[grid], shared[1])
+                first = last
+            if self.residual is not None:
+                estimates[:, -1] = residual(mixture, estimates[:, :-1])
+        return estimates
