@@ -10,6 +10,10 @@ class CutInsideHeader(Exception):  # noqa: N818 - says what happened, never leav
     """The file ends before its header does."""
 
 
+class NoChannels(Exception):  # noqa: N818 - as above
+    """The header says that there are no channels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Length:
     """What a header announces and what is there, in the same unit.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from mss_cli.audio.bytesource import ByteSource, Length
+from mss_cli.audio.bytesource import ByteSource, Length, NoChannels
 
 # What programs leave in the size of the data chunk when they write to a pipe: nothing yet (0), ffmpeg and most
 # others (all ones, or that minus the header), sox (the largest multiple of 4096 below 2^31), arecord (2^31).
@@ -17,6 +17,23 @@ _PIPED: Final = frozenset({0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, *range(0xFFFFF
 _UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
 # A long file of zeros after its first bytes is not walked to its end.
 _MOST_CHUNKS: Final = 10_000
+_CHUNKS_AFTER_DATA: Final = frozenset(
+    {
+        b"LIST",
+        b"id3 ",
+        b"ID3 ",
+        b"bext",
+        b"cue ",
+        b"smpl",
+        b"inst",
+        b"iXML",
+        b"_PMX",
+        b"JUNK",
+        b"PAD ",
+        b"fact",
+        b"PEAK",
+    }
+)
 _AU_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
@@ -31,7 +48,8 @@ def measure_riff(data: ByteSource) -> Length | None:
         if kind == b"ds64":
             (long_size,) = struct.unpack("<Q", data.take(body + 8, 8))
         elif kind == b"fmt ":
-            bytes_per_second, block = struct.unpack("<IH", data.take(body + 8, 6))
+            channels, bytes_per_second, block = struct.unpack("<H4xIH", data.take(body + 2, 12))
+            _refuse_no_channels(channels)
         elif kind == b"data":
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
@@ -40,6 +58,20 @@ def measure_riff(data: ByteSource) -> Length | None:
             return _bytes(data.size - body, size, bytes_per_second, block)
         position = body + size + size % 2
     return None
+
+
+def has_unsized_samples(data: ByteSource) -> bool:
+    """Tell whether samples follow a data chunk of size 0: a writer that was stopped, or wrote to a pipe."""
+    if data.read(0, 4) != b"RIFF" or data.read(8, 4) != b"WAVE":
+        return False
+    position = 12
+    for _ in range(_MOST_CHUNKS):
+        kind, size = struct.unpack("<4sI", data.take(position, 8))
+        if kind == b"data":
+            follows = data.read(position + 8, 4)
+            return size == 0 and len(follows) == 4 and follows not in _CHUNKS_AFTER_DATA
+        position += 8 + size + size % 2
+    return False
 
 
 def measure_w64(data: ByteSource) -> Length | None:
@@ -51,7 +83,8 @@ def measure_w64(data: ByteSource) -> Length | None:
             return None
         body = position + 24
         if kind == b"fmt ":
-            bytes_per_second, block = struct.unpack("<IH", data.take(body + 8, 6))
+            channels, bytes_per_second, block = struct.unpack("<H4xIH", data.take(body + 2, 12))
+            _refuse_no_channels(channels)
         elif kind == b"data":
             return _bytes(data.size - body, size - 24, bytes_per_second, block)
         position += (size + 7) // 8 * 8
@@ -67,7 +100,8 @@ def measure_aiff(data: ByteSource) -> Length | None:
         kind, size = struct.unpack(">4sI", data.take(position, 8))
         body = position + 8
         if kind == b"COMM":
-            _, samples, _ = struct.unpack(">hIh", data.take(body, 8))
+            channels, samples = struct.unpack(">HI", data.take(body, 6))
+            _refuse_no_channels(channels)
             rate = _extended(data.take(body + 8, 10))
         elif kind == b"SSND":
             there = data.size - body
@@ -86,7 +120,8 @@ def measure_caf(data: ByteSource) -> Length | None:
         kind, size = struct.unpack(">4sq", data.take(position, 12))
         body = position + 12
         if kind == b"desc":
-            rate, packet_bytes, packet_samples = struct.unpack(">d8xII", data.take(body, 24))
+            rate, packet_bytes, packet_samples, channels = struct.unpack(">d8xIII", data.take(body, 28))
+            _refuse_no_channels(channels)
             per_second = rate * packet_bytes / packet_samples if packet_samples else 0.0
         elif kind == b"data":
             return None if size < 0 else _bytes(data.size - body, size, per_second, 1)
@@ -99,6 +134,7 @@ def measure_caf(data: ByteSource) -> Length | None:
 def measure_au(data: ByteSource) -> Length | None:
     """Measure a Sun audio file; None if its size was never filled in."""
     start, size, encoding, rate, channels = struct.unpack(">5I", data.take(4, 20))
+    _refuse_no_channels(channels)
     if size in _PIPED:
         return None
     block = _AU_BYTES.get(encoding, 0) * channels
@@ -109,6 +145,11 @@ def _bytes(present: int, announced: int, per_second: float, block: int) -> Lengt
     """Give lengths in bytes; what is missing after the last whole sample was never music."""
     whole = announced - announced % max(block, 1)
     return Length(announced, announced if present >= whole else max(0, present), per_second)
+
+
+def _refuse_no_channels(channels: int) -> None:
+    if channels == 0:
+        raise NoChannels
 
 
 def _extended(field: bytes) -> float:

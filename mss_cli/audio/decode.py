@@ -25,6 +25,9 @@ _EXTRA_SAMPLES: Final = {"ac3": 256, "eac3": 256}
 _CLOCK_SECONDS: Final = 0.002
 
 
+_FLAC_STEP: Final = 4096
+
+
 def decode(info: AudioInfo, *, block_samples: int = 65536) -> Iterator[Block]:
     """Decode a stream from its start to its end.
 
@@ -72,13 +75,33 @@ def _libsndfile_blocks(info: AudioInfo, block_samples: int) -> Iterator[Block]:
     descriptor = os.open(info.path, os.O_RDONLY)
     try:
         with soundfile.SoundFile(descriptor, closefd=False) as file:
+            # A read that fails loses all of its samples: flac is read in short steps, to tell the time of a fault.
+            step = min(block_samples, _FLAC_STEP) if info.container == "flac" else block_samples
             while True:
-                block: Block = file.read(block_samples, dtype="float32", always_2d=True)  # (sample, channel)
-                if not len(block):
+                block: Block = np.empty((block_samples, file.channels), np.float32)
+                filled, fault = _fill(block, file, step)
+                if filled:
+                    yield block[:filled].T  # (channel, sample)
+                if fault is not None:
+                    raise fault
+                if filled < block_samples:
                     return
-                yield block.T  # (channel, sample)
     finally:
         os.close(descriptor)
+
+
+def _fill(block: Block, file: soundfile.SoundFile, step: int) -> tuple[int, soundfile.LibsndfileError | None]:
+    """Read into ``block`` of shape (sample, channel); give how many samples came, and what stopped them."""
+    filled = 0
+    while filled < len(block):
+        try:
+            read = len(file.read(out=block[filled : filled + step]))
+        except soundfile.LibsndfileError as error:
+            return filled, error
+        if not read:
+            break
+        filled += read
+    return filled, None
 
 
 def _libav_blocks(info: AudioInfo, block_samples: int) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mss_cli.audio import boxes, chunks, flac, mp3
-from mss_cli.audio.bytesource import ByteSource, CutInsideHeader, Length
+from mss_cli.audio.bytesource import ByteSource, CutInsideHeader, Length, NoChannels
 from mss_cli.errors import InputError
 
 _Measure = Callable[[ByteSource], Length | None]
@@ -60,6 +60,17 @@ def counted_mp3_samples(path: Path) -> int | None:
         os.close(descriptor)
 
 
+def has_unsized_samples(path: Path) -> bool:
+    """Tell whether a wav holds samples although its header, never completed, counts none."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return chunks.has_unsized_samples(ByteSource(descriptor))
+    except (CutInsideHeader, NoChannels):
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def check_length(path: Path) -> None:
     """Refuse a file that is cut inside its header or shorter than its header says.
 
@@ -84,6 +95,8 @@ def check_length(path: Path) -> None:
         length = None if kind is None else kind.measure(data)
     except CutInsideHeader as error:
         raise InputError("cut inside its header", path=str(path), hint="copy the file again") from error
+    except NoChannels as error:
+        raise InputError("holds no channels", path=str(path), hint="check the file or leave it out") from error
     finally:
         os.close(descriptor)
     if length is None or length.present >= length.announced:

@@ -12,7 +12,7 @@ import av
 import soundfile
 
 from mss_cli.audio.access import check_readable, unreadable
-from mss_cli.audio.headers import check_length, counted_mp3_samples
+from mss_cli.audio.headers import check_length, counted_mp3_samples, has_unsized_samples
 from mss_cli.audio.libav import open_input
 from mss_cli.audio.tags import Tags, read_tags, tags_of
 from mss_cli.errors import InputError
@@ -112,11 +112,15 @@ def _probe_libsndfile(path: Path) -> AudioInfo | None:
         with soundfile.SoundFile(descriptor, closefd=False) as file:
             rate, channels, samples = file.samplerate, file.channels, file.frames
             container, codec = file.format.lower(), file.subtype.lower()
+            if samples == _UNKNOWN_SAMPLES and not len(file.read(1)):
+                samples = 0
     except (soundfile.LibsndfileError, TypeError, ValueError):
         return None
     finally:
         os.close(descriptor)
     known = 0 <= samples < _UNKNOWN_SAMPLES
+    if known and samples == 0 and has_unsized_samples(path):
+        return None
     if rate <= 0 or (known and samples == 0):
         raise _no_samples(path)
     return AudioInfo(
