@@ -223,6 +223,11 @@ class MaskSeparator(nn.Module):
         self._prepared = None
 
     @property
+    def prepared_network(self) -> Unet:
+        """The network as `separate` runs it; RuntimeError before `prepare`."""
+        return self._ready().network
+
+    @property
     def prepared_dtype(self) -> torch.dtype:
         """Precision of the prepared network; RuntimeError before `prepare`."""
         return self._ready().dtype
