@@ -165,7 +165,9 @@ class _Bar:
 def printable(text: str) -> str:
     """Escape what would break a line or a terminal: control characters and bytes that are no text."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogateescape").decode("ascii")
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogateescape").decode("ascii")
         if not 0xDC80 <= ord(character) <= 0xDCFF
         else f"\\x{ord(character) - 0xDC00:02x}"
         for character in text

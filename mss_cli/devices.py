@@ -9,6 +9,7 @@ from mss_cli.events import Listener, Warned
 
 if TYPE_CHECKING:
     import torch
+
     from mss_models.separator import Precision
 
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]

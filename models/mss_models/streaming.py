@@ -131,8 +131,12 @@ class PerChannel:
     def separate(self, mixture: Tensor) -> Tensor:
         """Separate every channel by itself; shapes as in `Separator.separate`."""
         batch, channels, samples = mixture.shape
-        estimates = self._mono.separate(mixture.reshape(batch * channels, 1, samples))  # (batch * channel, stem, 1, sample)
-        return estimates.reshape(batch, channels, len(self.stems), samples).transpose(1, 2)  # (batch, stem, channel, sample)
+        estimates = self._mono.separate(
+            mixture.reshape(batch * channels, 1, samples)
+        )  # (batch * channel, stem, 1, sample)
+        return estimates.reshape(batch, channels, len(self.stems), samples).transpose(
+            1, 2
+        )  # (batch, stem, channel, sample)
 
 
 class Stream:
@@ -217,7 +221,9 @@ class Stream:
         return estimates
 
 
-def stream(separator: Separator, blocks: Iterable[Tensor], settings: StreamSettings, *, device: torch.device) -> Iterator[Tensor]:
+def stream(
+    separator: Separator, blocks: Iterable[Tensor], settings: StreamSettings, *, device: torch.device
+) -> Iterator[Tensor]:
     """Separate a track given as blocks, measuring nothing first.
 
     Parameters
@@ -273,7 +279,9 @@ class _BatchRunner:
 class _Grid:
     """One set of overlapping segments: a window of input, a sum of weighted estimates, a queue of finished ones."""
 
-    def __init__(self, runner: _BatchRunner, settings: StreamSettings, *, device: torch.device, lead_samples: int) -> None:
+    def __init__(
+        self, runner: _BatchRunner, settings: StreamSettings, *, device: torch.device, lead_samples: int
+    ) -> None:
         separator = runner.separator
         self._runner = runner
         self._segment, self._hop, self._batch = settings.segment_samples, settings.hop_samples, settings.batch_size
@@ -320,7 +328,9 @@ class _Grid:
 
     def _separate(self, count: int) -> None:
         """Separate the first `count` whole segments of the window."""
-        segments = self._input.unfold(-1, self._segment, self._hop)[:, :count].transpose(0, 1)  # (batch, channel, sample)
+        segments = self._input.unfold(-1, self._segment, self._hop)[:, :count].transpose(
+            0, 1
+        )  # (batch, channel, sample)
         segments = segments.to(self._device, non_blocking=True)
         for index, estimate in enumerate(self._runner(segments)):
             self._accumulate(index * self._hop, estimate, self._weights)

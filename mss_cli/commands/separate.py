@@ -8,14 +8,26 @@ from mss_cli.console import Console
 from mss_cli.errors import UsageError
 from mss_cli.events import Warned
 
+
 def command(
     context: typer.Context,
     inputs: list[str] = typer.Argument(..., metavar="INPUT...", help="Audio or video files; `-` reads stdin."),
     model: str = typer.Option(
-        "classical", "-m", "--model", "-n", "--name", envvar="MSS_CLI_MODEL", help="Name from `mss-cli models`, or a checkpoint's path."
+        "classical",
+        "-m",
+        "--model",
+        "-n",
+        "--name",
+        envvar="MSS_CLI_MODEL",
+        help="Name from `mss-cli models`, or a checkpoint's path.",
     ),
     output: str = typer.Option(
-        "separated", "-o", "--output", "--out", envvar="MSS_CLI_OUTPUT", help="Output folder; `-` writes one stem to stdout."
+        "separated",
+        "-o",
+        "--output",
+        "--out",
+        envvar="MSS_CLI_OUTPUT",
+        help="Output folder; `-` writes one stem to stdout.",
     ),
     filename: str = typer.Option(
         "{track}/{stem}.{ext}", help="Names inside the output folder; also {model}, {dir}, {stem_index}."
@@ -31,14 +43,22 @@ def command(
     flac: bool = typer.Option(False, "--flac", help="Same as --format flac."),
     float32: bool = typer.Option(False, "--float32", help="Same as --depth float32."),
     int24: bool = typer.Option(False, "--int24", help="Same as --depth int24."),
-    bitrate: str | None = typer.Option(None, "--bitrate", "--mp3-bitrate", help="kbit/s of a lossy format: 192 or 192k."),
+    bitrate: str | None = typer.Option(
+        None, "--bitrate", "--mp3-bitrate", help="kbit/s of a lossy format: 192 or 192k."
+    ),
     clip: str = typer.Option(
         "rescale", "--clip", "--clip-mode", help="Stems over full scale: rescale (one gain for all), clamp or none."
     ),
-    device: str = typer.Option("auto", "-d", "--device", envvar="MSS_CLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
+    device: str = typer.Option(
+        "auto", "-d", "--device", envvar="MSS_CLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."
+    ),
     precision: str = typer.Option("auto", envvar="MSS_CLI_PRECISION", help="auto, fp32, bf16 or fp16."),
     segment_seconds: float | None = typer.Option(
-        None, "--segment-seconds", "--segment", min=0.1, help="Audio given to the model at once; the model's own by default."
+        None,
+        "--segment-seconds",
+        "--segment",
+        min=0.1,
+        help="Audio given to the model at once; the model's own by default.",
     ),
     overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
     shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
@@ -47,7 +67,9 @@ def command(
     jobs: int = typer.Option(1, "-j", "--jobs", min=1, help="Taken for demucs' sake: tracks go one after another."),
     downmix: str | None = typer.Option(None, help="`stereo` folds more than two channels."),
     stream: int | None = typer.Option(None, min=0, help="Number of the audio stream, in files with several."),
-    scratch: Path | None = typer.Option(None, envvar="MSS_CLI_SCRATCH", help="Folder for temporary audio; the stems' own by default."),
+    scratch: Path | None = typer.Option(
+        None, envvar="MSS_CLI_SCRATCH", help="Folder for temporary audio; the stems' own by default."
+    ),
     plot: bool = typer.Option(False, "--plot", help="Write a picture of spectrograms and masks beside the stems."),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),

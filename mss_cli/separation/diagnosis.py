@@ -135,4 +135,4 @@ def _inputs() -> Iterator[str]:
     import soundfile
 
     yield "libsndfile: " + ", ".join(sorted(name.lower() for name in soundfile.available_formats()))
-    yield "ffmpeg (in PyAV): aac, ac3, alac, ape, dts, flac, mp3, opus, vorbis, wavpack, wma in any container, video too"
+    yield "ffmpeg (in PyAV): aac, ac3, alac, ape, dts, flac, mp3, opus, vorbis, wavpack, wma in any container and video"

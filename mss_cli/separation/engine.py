@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from mss_cli.weights.store import Card
 
 if TYPE_CHECKING:
     import torch
-    from mss_models.separator import Precision, Separator
     from torch import Tensor
+
+    from mss_models.separator import Precision, Separator
 
 Block = NDArray[np.float32]
 
@@ -71,7 +72,7 @@ class Engine:
         sample_rate: int,
         channels: int,
         on_smaller_batch: Callable[[int], None] | None = None,
-    ) -> Iterator[tuple[Block, Block]]:
+    ) -> Generator[tuple[Block, Block], None, None]:
         """Separate one track, block by block.
 
         Parameters
@@ -102,6 +103,7 @@ class Engine:
             If the estimates are not finite.
         """
         import torch
+
         from mss_models.streaming import PerChannel, Stream, StreamSettings, measure_scale
 
         separator = self.separator
@@ -121,9 +123,7 @@ class Engine:
             shifts=settings.shifts,
             seed=settings.seed,
         )
-        track = Stream(
-            separator, stream_settings, device=self.device, scale=scale, on_smaller_batch=on_smaller_batch
-        )
+        track = Stream(separator, stream_settings, device=self.device, scale=scale, on_smaller_batch=on_smaller_batch)
         delay = _Delay(channels)
         back = Resampler(rate, sample_rate, stems * channels)
 

@@ -109,9 +109,15 @@ def refuse_collisions(targets: Mapping[Path, Sequence[Path]]) -> None:
             key = _folded(path)
             if key in owners and owners[key] != source:
                 hint = "separate them into different folders, or use `{dir}` in `--filename`"
-                raise OutputError(f"also wanted by `{owners[key]}`: two inputs with one output name `{path}`", path=str(source), hint=hint)
+                raise OutputError(
+                    f"also wanted by `{owners[key]}`: two inputs with one output name `{path}`",
+                    path=str(source),
+                    hint=hint,
+                )
             if _folded(path.resolve()) in inputs:
-                raise OutputError("an output would replace this input", path=str(path), hint="choose another `--output`")
+                raise OutputError(
+                    "an output would replace this input", path=str(path), hint="choose another `--output`"
+                )
             owners[key] = source
 
 

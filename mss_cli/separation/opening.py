@@ -38,9 +38,7 @@ def open_engine(
     count = prepare_process(threads)
     separator, card = load(model)
     chosen_device = resolve_device(device, listener)
-    chosen = resolve_precision(
-        precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16
-    )
+    chosen = resolve_precision(precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16)
     if card.is_random:
         listener(Warned(f"MODEL `{card.name}` HAS RANDOM WEIGHTS: its stems are noise, for tests and benchmarks only"))
     separator.prepare(chosen_device, chosen)

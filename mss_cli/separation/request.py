@@ -201,9 +201,7 @@ def _readable(paths: dict[Path, Path], listener: Listener, failures: list[ExitCo
     return good
 
 
-def _opened(
-    paths: dict[Path, Path], checked: Checked, listener: Listener, failures: list[ExitCode]
-) -> "list[Source]":
+def _opened(paths: dict[Path, Path], checked: Checked, listener: Listener, failures: list[ExitCode]) -> "list[Source]":
     """Read the headers before the model is loaded."""
     if not paths:
         return []

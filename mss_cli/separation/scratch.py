@@ -57,7 +57,7 @@ class Scratch:
         OutputError
             If the disk is full or fails.
         """
-        view = memoryview(np.ascontiguousarray(outputs)).cast("B")
+        view = np.ascontiguousarray(outputs).data.cast("B")
         try:
             while view:
                 view = view[self._file.write(view) :]

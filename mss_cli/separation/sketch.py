@@ -61,7 +61,7 @@ class TrackSketch:
         """
         columns = list(self._columns)
         if self._open:
-            columns.append(np.mean(self._open, axis=0))
+            columns.append(_mean(self._open))
         if not columns:
             padded = np.zeros((len(self.names), _N_FFT), np.float32)
             padded[:, : self._rest.shape[-1]] = self._rest[:, :_N_FFT]
@@ -72,14 +72,20 @@ class TrackSketch:
         self._open.append(self._bands(frame))
         if len(self._open) < self._frames_per_column:
             return
-        self._columns.append(np.mean(self._open, axis=0))
+        self._columns.append(_mean(self._open))
         self._open = []
         if len(self._columns) == _MOST_COLUMNS:
             halves = zip(self._columns[::2], self._columns[1::2], strict=True)
-            self._columns = [(first + second) / 2 for first, second in halves]
+            self._columns = [_mean([first, second]) for first, second in halves]
             self._frames_per_column *= 2
 
     def _bands(self, frame: Block) -> Block:
         power = np.square(np.abs(np.fft.rfft(frame * self._window, axis=-1))).astype(np.float32)  # (output, bin)
         sums: Block = np.add.reduceat(power, self._starts, axis=-1)  # (output, band)
-        return sums / self._widths
+        mean: Block = sums / self._widths
+        return mean
+
+
+def _mean(columns: list[Block]) -> Block:
+    mean: Block = np.mean(np.stack(columns), axis=0, dtype=np.float32)
+    return mean

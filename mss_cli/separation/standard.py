@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +63,12 @@ def separate_to_stdout(
     out.write(wav_header(info.sample_rate, source.channels, info.samples))
     samples, peak = 0, 0.0
     pairs = engine.estimate(source.blocks, settings, sample_rate=info.sample_rate, channels=source.channels)
-    for mixture, estimates in pairs:
-        stem = plan.apply(mixture, estimates)[0]  # (channel, sample)
-        out.write(np.ascontiguousarray(stem.T).tobytes())
-        samples += stem.shape[-1]
-        peak = max(peak, float(np.abs(stem).max(initial=0.0)))
+    with closing(pairs):
+        for mixture, estimates in pairs:
+            stem = plan.apply(mixture, estimates)[0]  # (channel, sample)
+            out.write(np.ascontiguousarray(stem.T).tobytes())
+            samples += stem.shape[-1]
+            peak = max(peak, float(np.abs(stem).max(initial=0.0)))
     out.flush()
     written = StemWritten(plan.names[0], Path("-"), info.sample_rate, samples, samples * 4 * source.channels, peak)
     listener(

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -184,7 +184,9 @@ def _separated(
 
     make_folder(folder)
     while True:
-        scratch = Scratch(folder, outputs=len(plan.parts) + (write_settings.format.name == "stem.mp4"), channels=source.channels)
+        scratch = Scratch(
+            folder, outputs=len(plan.parts) + (write_settings.format.name == "stem.mp4"), channels=source.channels
+        )
         with scratch:
             try:
                 mixed = _fill(engine, source, plan, scratch, settings, write_settings, listener)
@@ -234,7 +236,7 @@ def _fill(
         channels=source.channels,
         on_smaller_batch=smaller_batch,
     )
-    with WriteBehind(write, depth=_DEPTH) as behind:
+    with closing(pairs), WriteBehind(write, depth=_DEPTH) as behind:
         for mixture, estimates in pairs:
             behind.put((mixture, estimates))
             samples += mixture.shape[-1]
@@ -273,7 +275,9 @@ def _smaller(engine: Engine, source: Source, settings: EngineSettings, listener:
         engine.batch_size = 1
         return replace(settings, segment_seconds=None)
     raise MemoryExhausted(
-        "out of memory, even with the shortest segments", path=str(source.name), hint="free memory or use another machine"
+        "out of memory, even with the shortest segments",
+        path=str(source.name),
+        hint="free memory or use another machine",
     )
 
 

@@ -13,8 +13,9 @@ from mss_cli.weights.manifest import Entry, find
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mss_models.separator import Separator
     from torch import Tensor
+
+    from mss_models.separator import Separator
 
 # The one metadata key of the safetensors header, and the version of what it holds.
 METADATA_KEY = "mss_cli"
@@ -149,11 +150,12 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
     WeightsError
         If it is damaged, of a newer format, or does not fit its architecture.
     """
-    from mss_models.catalog import build
-    from mss_models.errors import StateMismatch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from torch import nn
+
+    from mss_models.catalog import build
+    from mss_models.errors import StateMismatch
 
     card = read_card(path)
     try:

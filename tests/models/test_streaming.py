@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mss_models.errors import ShapeError
 from mss_models.streaming import PerChannel, Scale, Stream, StreamSettings, measure_scale, stream
 from toys import Forgetful, Gains, SegmentNumber

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mss_cli.errors import WeightsError
 from mss_cli.separation.engine import Engine
 from mss_cli.separation.scratch import Scratch
@@ -25,9 +26,7 @@ def music(samples, channels, rate=44100):
 
 def separate(engine, mixture, rate, block=4096):
     blocks = [mixture[:, start : start + block] for start in range(0, mixture.shape[1], block)]
-    pairs = list(
-        engine.estimate(lambda: iter(blocks), EngineSettings(), sample_rate=rate, channels=mixture.shape[0])
-    )
+    pairs = list(engine.estimate(lambda: iter(blocks), EngineSettings(), sample_rate=rate, channels=mixture.shape[0]))
     return (
         np.concatenate([mixture for mixture, _ in pairs], axis=-1),
         np.concatenate([estimates for _, estimates in pairs], axis=-1),

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mss_cli.errors import OutputError, UsageError
 from mss_cli.separation.names import DEFAULT_TEMPLATE, Naming, check_template, refuse_collisions
 
@@ -55,7 +56,19 @@ def test_a_name_that_is_too_long_is_cut_at_a_character():
 
 
 @pytest.mark.parametrize(
-    "template", ["../{stem}.{ext}", "/tmp/{stem}", "a/../../{stem}", "", "{stem}/", "..\\{stem}", "{stem", "{pid}", "{stem!r}", "{stem:>9}"]
+    "template",
+    [
+        "../{stem}.{ext}",
+        "/tmp/{stem}",
+        "a/../../{stem}",
+        "",
+        "{stem}/",
+        "..\\{stem}",
+        "{stem",
+        "{pid}",
+        "{stem!r}",
+        "{stem:>9}",
+    ],
 )
 def test_templates_that_leave_the_folder_or_name_unknown_fields_are_refused(template):
     with pytest.raises(UsageError, match="--filename"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mss_cli.errors import UsageError
 from mss_cli.separation.stems import StemChoice, plan_stems
 

@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+
 from mss_cli.separation.threads import ReadAhead, WriteBehind
 
 

@@ -1,0 +1,57 @@
+"""The wheel, built and installed where nothing of the source tree can be seen."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from signals import write_music
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_both_packages_and_the_licence_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {"mss_cli", "mss_models"} < tops
+    assert all(top in ("mss_cli", "mss_models") or top.endswith(".dist-info") for top in tops)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert "mss_cli/commands/separate.py" in names
+
+
+def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, capture_output=True, timeout=120
+    )
+    # The dependencies of this environment, without its path files: the source tree stays out of sight.
+    site = next((home / "lib").glob("python*/site-packages"))
+    elsewhere = sysconfig.get_paths()["purelib"]
+    (site / "dependencies.pth").write_text(f"import sys; sys.path.append({elsewhere!r})\n")
+    song = write_music(tmp_path / "song.wav", seconds=0.5)
+    settings = {"cwd": tmp_path, "env": {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, "timeout": 120}
+    where = subprocess.run(
+        [python, "-c", "import mss_cli, mss_models; print(mss_cli.__file__, mss_models.__file__)"],
+        capture_output=True, text=True, check=True, **settings,
+    )  # fmt: skip
+    assert all(Path(name).is_relative_to(home) for name in where.stdout.split())
+    done = subprocess.run(
+        [home / "bin" / "mss-cli", "separate", song, "-o", "out"], capture_output=True, check=False, **settings
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "out" / "song" / "vocals.wav").is_file()
