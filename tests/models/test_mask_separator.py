@@ -283,3 +283,18 @@ def test_mixtures_of_other_axes_are_refused(shape):
 def test_settings_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu_the_laws_hold_and_the_estimates_are_those_of_the_cpu(precision, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # its convolutions are off by 1e-3
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    made = separator(STEREO, "cartesian", "vocals", "drums")
+    check_separator(made, device="cuda", precision=precision, samples=11_025)
+    mixture = noise(1, 2, 30_000)
+    estimates = made.separate(mixture.cuda()).cpu()
+    made.prepare(CPU, "fp32")
+    error = estimates - made.separate(mixture)
+    assert error.abs().max() < (2e-5 if precision == "fp32" else 0.1)
