@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 
 
-class CutInsideHeader(Exception):  # noqa: N818 - says what happened, never leaves this package
+class CutInsideHeader(Exception):
     """The file ends before its header does."""
 
 
-class NoChannels(Exception):  # noqa: N818 - as above
+class NoChannels(Exception):
     """The header says that there are no channels."""
 
 

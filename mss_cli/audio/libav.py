@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -26,6 +27,34 @@ _DEMUXERS: Final = (
 )
 _BUFFER_BYTES: Final = 1 << 18
 _PICTURES: Final = {"format_whitelist": "jpeg_pipe,png_pipe"}
+
+
+class _Source:
+    """A file for libav that keeps its faults to itself until the end.
+
+    PyAV prints on stderr what a file raises while another error is under way, and a damaged file makes libav seek to
+    places that do not exist.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.failure = error
+            return b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 @contextmanager
@@ -52,10 +81,14 @@ def open_input(path: Path) -> Iterator[InputContainer]:
         If it cannot be read.
     """
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
-        with av.open(
-            file, "r", metadata_errors="ignore", container_options={"format_whitelist": _DEMUXERS}
-        ) as container:
-            yield container
+        source = _Source(file)
+        try:
+            options = {"format_whitelist": _DEMUXERS}
+            with av.open(source, "r", metadata_errors="ignore", container_options=options) as container:
+                yield container
+        finally:
+            if source.failure is not None:
+                raise source.failure
 
 
 def add_cover(container: OutputContainer, cover: bytes) -> None:

@@ -14,7 +14,7 @@ import soundfile
 from mss_cli.audio.access import check_readable, unreadable
 from mss_cli.audio.headers import check_length, counted_mp3_samples, has_unsized_samples
 from mss_cli.audio.libav import open_input
-from mss_cli.audio.tags import Tags, read_tags, tags_of
+from mss_cli.audio.tags import Tags, read_tags
 from mss_cli.errors import InputError
 
 Decoder = Literal["libsndfile", "ffmpeg"]
@@ -151,10 +151,8 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
             codec = stream.codec_context
             if codec is None:
                 raise InputError("its codec is not known", path=str(path), hint="convert it to flac or wav")
-            tags = tags_of(container)
             duration, time_base = stream.duration, stream.time_base
             header_rate, name = codec.sample_rate, codec.name
-            container.seek(0)
             frame = next((frame for packet in container.demux(stream) for frame in packet.decode()), None)
             if frame is None or frame.samples == 0:
                 raise _no_samples(path)
@@ -179,7 +177,7 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
         codec=name,
         stream=number or 0,
         audio_streams=count,
-        tags=tags,
+        tags=read_tags(path),
     )
 
 

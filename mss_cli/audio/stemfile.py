@@ -28,7 +28,7 @@ from mss_cli.audio.formats import OutputFormat
 from mss_cli.audio.resample import resample, resampled_length
 from mss_cli.audio.sink import Sink, open_sink
 from mss_cli.audio.tags import Tags
-from mss_cli.audio.writers import LibavTrack, add_audio_stream
+from mss_cli.audio.writers import REPRODUCIBLE, LibavTrack, add_audio_stream
 from mss_cli.errors import OutputError, UsageError
 
 Block = NDArray[np.float32]
@@ -103,7 +103,7 @@ def encode_stem_file(
         checked = scaled(counted(blocks, channels, samples), target, gain=gain, clamp=False)
         sources.append(resample((fold(block, 2) for block in checked), sample_rate, rate, 2))
     with open_sink(target) as sink:
-        options = {"movie_timescale": str(rate)}
+        options = REPRODUCIBLE | {"movie_timescale": str(rate)}
         with av.open(sink, "w", format="mp4", options=options) as container:
             tracks = []
             for number in range(len(sources)):

@@ -61,13 +61,12 @@ def read_tags(path: Path) -> Tags:
     """
     try:
         with open_input(path) as container:
-            return tags_of(container)
+            return _tags_of(container)
     except Exception:  # a broken tag must not cost the track, whatever it breaks
         return Tags()
 
 
-def tags_of(container: InputContainer) -> Tags:
-    """Read the tags of an opened container; see `read_tags`."""
+def _tags_of(container: InputContainer) -> Tags:
     texts = {key.lower(): text for key, text in container.metadata.items()}
     for stream in container.streams.audio[:1]:  # Ogg keeps its comments with the stream
         texts = {key.lower(): text for key, text in stream.metadata.items()} | texts

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from numpy.typing import NDArray
 
-from mss_cli.audio import libav, mp3
+from mss_cli.audio import libav, mp3, ogg
 from mss_cli.audio.formats import OutputFormat
 from mss_cli.audio.sink import Sink
 from mss_cli.audio.tags import Tags, picture_block
@@ -78,12 +78,27 @@ class _WavWriter:
 
 
 class _VorbisWriter:
-    def __init__(self, file: soundfile.SoundFile) -> None:
+    """Feeds equal pieces: libvorbis looks into the first one, so another cut would give other bytes."""
+
+    def __init__(self, file: soundfile.SoundFile, channels: int) -> None:
         self._file = file
+        self._piece: Block = np.empty((_VORBIS_BLOCK, channels), np.float32)
+        self._filled = 0
 
     def write(self, block: Block) -> None:
-        for start in range(0, block.shape[1], _VORBIS_BLOCK):
-            self._file.write(np.ascontiguousarray(block[:, start : start + _VORBIS_BLOCK].T))  # (sample, channel)
+        start = 0
+        while start < block.shape[1]:
+            taken = min(block.shape[1] - start, _VORBIS_BLOCK - self._filled)
+            self._piece[self._filled : self._filled + taken] = block[:, start : start + taken].T  # (sample, channel)
+            self._filled += taken
+            start += taken
+            if self._filled == _VORBIS_BLOCK:
+                self.finish()
+
+    def finish(self) -> None:
+        """Write what is held back."""
+        self._file.write(self._piece[: self._filled])
+        self._filled = 0
 
 
 class LibavTrack:
@@ -165,17 +180,31 @@ def _open_libsndfile(
         nominal = float(format.effective_bitrate or 0)
         quality = float(np.interp(nominal, _VORBIS_NOMINAL, np.linspace(0, 1, len(_VORBIS_NOMINAL))))
         container, subtype, level = "OGG", "VORBIS", 1.0 - quality
+    cover = b""
+    if format.name == "ogg" and tags.cover is not None and tags.cover_mime is not None:
+        cover = ogg.cover_comment(tags.cover, tags.cover_mime)
     with soundfile.SoundFile(
         sink, "w", rate, channels, format=container, subtype=subtype, compression_level=level
     ) as file:
         for name, text in tags.texts().items():
             setattr(file, name, text)
-        yield _WavWriter(file, format.depth) if format.name == "wav" else _VorbisWriter(file)
+        if cover:
+            file.comment = ogg.cover_placeholder(cover)
+        if format.name == "wav":
+            yield _WavWriter(file, format.depth)
+            return
+        writer = _VorbisWriter(file, channels)
+        yield writer
+        writer.finish()
+    ogg.finish_pages(sink, cover)
 
 
 # AAC keeps the waveform: no noise in place of sound, no merged channels, and the plain quantiser, which is nearer to
 # the original at high bit rates (music at 256 kbit/s: -37 dB against -32 dB) for half the time. Stems still add up.
 _CODEC_OPTIONS: Final = {"aac": {"aac_pns": "0", "aac_is": "0", "aac_coder": "fast"}}
+
+# Without random stream numbers and dates: the same samples give the same bytes.
+REPRODUCIBLE: Final = {"fflags": "+bitexact"}
 
 _LIBAV: Final = {
     "flac": ("flac", "flac"),
@@ -192,7 +221,9 @@ def _open_libav(
     name, codec = _LIBAV[format.name]
     sample_format = {"flac": "s16" if format.depth == "int16" else "s32", "opus": "flt"}.get(format.name, "fltp")
     # Only with a clock that ticks in samples does the mp4 header hold the exact length.
-    options = {"movie_timescale": str(rate)} if format.name == "m4a" else {}
+    options = dict(REPRODUCIBLE)
+    if format.name == "m4a":
+        options["movie_timescale"] = str(rate)
     with av.open(sink, "w", format=name, options=options) as container:
         stream = add_audio_stream(container, codec, rate, channels, sample_format, format.effective_bitrate)
         metadata = tags.texts()

@@ -189,22 +189,12 @@ def test_a_count_other_than_promised_is_a_fault_of_the_caller(promised: int, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_blocks_give_the_same_bytes_however_they_are_cut(tmp_path: Path):
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.name} {form.depth}")
+def test_the_same_samples_give_the_same_bytes_however_they_are_cut(form: OutputFormat, tmp_path: Path):
     signal = noise(50_000)
-    for form in FORMATS:
-        for number, length in enumerate((777, 50_000)):
-            encode(
-                cut(signal, length),
-                tmp_path / str(number),
-                format=form,
-                sample_rate=RATE,
-                channels=2,
-                samples=50_000,
-            )
-        if form.name in ("wav", "flac"):
-            assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
-        else:  # an Ogg stream has a random serial number
-            np.testing.assert_array_equal(read(tmp_path / "0")[1], read(tmp_path / "1")[1])
+    for number, length in enumerate((777, 50_000)):
+        encode(cut(signal, length), tmp_path / str(number), format=form, sample_rate=RATE, channels=2, samples=50_000)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
 RF64 = """
