@@ -42,6 +42,9 @@ def prepare_process(threads: int | None = None) -> int:
     count = threads or available_cores()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
+    # On by default for convolutions on CUDA: 10 bits of mantissa are not what `fp32` says.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     return count
 
 
@@ -123,6 +126,8 @@ def resolve_precision(
         raise UsageError(
             f"this model does not compute in {choice}", hint=f"use `--precision auto` or one of {', '.join(possible)}"
         )
+    if choice == "fp16" and device.type == "cpu":
+        raise UsageError("fp16 is for GPUs: a CPU takes 40 times as long", hint="use `--precision bf16` or `auto`")
     return choice
 
 

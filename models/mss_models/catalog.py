@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.per_stem import PerStemSeparator
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Architecture = Literal["unet", "unet-per-stem"]
+Architecture = Literal["classical", "unet", "unet-per-stem"]
 Values = Mapping[str, object]
+Built = ClassicalSeparator | MaskSeparator | PerStemSeparator
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -41,21 +43,22 @@ class Configuration:
     settings: Values
 
 
-def build(architecture: str, configuration: Values) -> MaskSeparator | PerStemSeparator:
-    """Make the separator of a configuration, with random weights.
+def build(architecture: str, configuration: Values) -> Built:
+    """Make the separator of a configuration; networks have random weights.
 
     Parameters
     ----------
     architecture : str
         "unet": one network for all its stems, settings as in `configuration_of`. "unet-per-stem":
-        ``networks``, a list of settings of "unet", and ``residual``, a name or null.
+        ``networks``, a list of settings of "unet", and ``residual``, a name or null. "classical": no
+        settings and no weights.
     configuration : mapping of str to object
         The settings.
 
     Returns
     -------
-    MaskSeparator or PerStemSeparator
-        Not yet prepared; weights are loaded with ``load_state_dict``.
+    ClassicalSeparator, MaskSeparator or PerStemSeparator
+        Not yet prepared; weights of the networks are loaded with ``load_state_dict``.
 
     Raises
     ------
@@ -63,7 +66,8 @@ def build(architecture: str, configuration: Values) -> MaskSeparator | PerStemSe
         If the architecture or a key is unknown (names the nearest and lists all), a key is missing, or a
         value is not allowed.
     """
-    builders: Mapping[str, Callable[[Values], MaskSeparator | PerStemSeparator]] = {
+    builders: Mapping[str, Callable[[Values], Built]] = {
+        "classical": _classical,
         "unet": lambda values: MaskSeparator(_mask_settings(values)),
         "unet-per-stem": _per_stem,
     }
@@ -137,6 +141,11 @@ _MASK_KEYS = (
     "normalize_first",
     "dropout_layers",
 )
+
+
+def _classical(values: Values) -> ClassicalSeparator:
+    _Reader(values, allowed=())
+    return ClassicalSeparator()
 
 
 def _mask_settings(values: Values) -> MaskSettings:

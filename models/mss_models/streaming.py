@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mss_models.errors import ShapeError
 from mss_models.separator import Normalization, Precision, Separator
+from mss_models.transfer import Transfer
 
 # Largest random shift, as in the shift trick of Demucs (Défossez et al. 2019, section 4).
 MAX_SHIFT_SECONDS = 0.5
@@ -286,8 +287,8 @@ class _Grid:
         self._runner = runner
         self._segment, self._hop, self._batch = settings.segment_samples, settings.hop_samples, settings.batch_size
         window = self._segment + (self._batch - 1) * self._hop
-        pinned = device.type == "cuda"
-        self._input = torch.zeros(separator.channels, window, pin_memory=pinned)
+        self._transfer = Transfer(device)
+        self._input = self._transfer.window(separator.channels, window)
         self._filled = 0
         self._sum = torch.zeros(len(separator.stems), separator.channels, window, device=device)
         self._weight_sum = torch.zeros(window, device=device)
@@ -315,31 +316,27 @@ class _Grid:
     def finish(self) -> None:
         """Separate what the window still holds; the last segment ends with the track."""
         rest = self._filled
-        if rest == 0 or rest <= self._covered:
-            self._emit(rest)
-            return
-        whole = max(0, (rest - self._segment) // self._hop + 1) if rest >= self._segment else 0
-        if whole:
-            self._separate(whole)
-        start = whole * self._hop
+        whole = (rest - self._segment) // self._hop + 1 if rest >= self._segment else 0
         if self._covered < rest:
-            self._add(start, self._input[:, start:rest])
-        self._emit(rest)
+            self._separate(whole)
+        if self._covered < rest:
+            self._separate_tail(whole * self._hop)
+        self._emit(rest, last=True)
 
     def _separate(self, count: int) -> None:
         """Separate the first `count` whole segments of the window."""
-        segments = self._input.unfold(-1, self._segment, self._hop)[:, :count].transpose(
-            0, 1
-        )  # (batch, channel, sample)
-        segments = segments.to(self._device, non_blocking=True)
+        if count == 0:
+            return
+        window = self._transfer.upload(self._input)
+        segments = window.unfold(-1, self._segment, self._hop)[:, :count].transpose(0, 1)  # (batch, channel, sample)
         for index, estimate in enumerate(self._runner(segments)):
             self._accumulate(index * self._hop, estimate, self._weights)
 
-    def _add(self, start: int, tail: Tensor) -> None:
+    def _separate_tail(self, start: int) -> None:
         """Separate the shorter last segment."""
-        weights = _triangle(self._segment, self._device)[: tail.shape[-1]]
-        for estimate in self._runner(tail[None].to(self._device)):
-            self._accumulate(start, estimate, weights)
+        tail = self._transfer.upload(self._input[:, start : self._filled])  # (channel, sample)
+        for estimate in self._runner(tail[None]):
+            self._accumulate(start, estimate, self._weights[: tail.shape[-1]])
 
     def _accumulate(self, start: int, estimate: Tensor, weights: Tensor) -> None:
         end = start + weights.shape[0]
@@ -349,7 +346,8 @@ class _Grid:
 
     def _advance(self, samples: int) -> None:
         """Give out the first samples of the window and move the rest to its start."""
-        self._emit(samples)
+        self._emit(samples, last=False)
+        self._transfer.wait_for_upload()
         keep = self._input.shape[-1] - samples
         self._input[:, :keep] = self._input[:, samples:].clone()
         self._sum[..., :keep] = self._sum[..., samples:].clone()
@@ -359,13 +357,14 @@ class _Grid:
         self._filled -= samples
         self._covered -= samples
 
-    def _emit(self, samples: int) -> None:
+    def _emit(self, samples: int, *, last: bool) -> None:
         dropped = min(self._drop, samples)
         self._drop -= dropped
-        if samples > dropped:
-            finished = self._sum[..., dropped:samples] / self._weight_sum[dropped:samples]  # (stem, channel, sample)
-            self._ready.append(finished.to("cpu"))
-            self.ready_samples += samples - dropped
+        finished = self._sum[..., dropped:samples] / self._weight_sum[dropped:samples]  # (stem, channel, sample)
+        for estimates in self._transfer.download(finished, last=last):
+            if estimates.shape[-1]:
+                self._ready.append(estimates)
+                self.ready_samples += estimates.shape[-1]
 
     def take(self, samples: int) -> Tensor:
         """Take the first `samples` finished samples from the queue."""
