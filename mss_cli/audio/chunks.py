@@ -60,6 +60,17 @@ def measure_riff(data: ByteSource) -> Length | None:
     return None
 
 
+def find_chunk(data: ByteSource, kind: bytes) -> int | None:
+    """Give where the content of a RIFF chunk before the samples begins; None if there is none."""
+    position = 12
+    while len(head := data.read(position, 8)) == 8 and head[:4] != b"data":
+        if head[:4] == kind:
+            return position + 8
+        size = int.from_bytes(head[4:], "little")
+        position += 8 + size + size % 2
+    return None
+
+
 def has_unsized_samples(data: ByteSource) -> bool:
     """Tell whether samples follow a data chunk of size 0: a writer that was stopped, or wrote to a pipe."""
     if data.read(0, 4) != b"RIFF" or data.read(8, 4) != b"WAVE":

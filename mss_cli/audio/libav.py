@@ -26,6 +26,7 @@ _DEMUXERS: Final = (
     "3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,rm,rso,shn,sox,tak,truehd,mlp,tta,voc,vqf,w64,wav,wv,xwma"
 )
 _BUFFER_BYTES: Final = 1 << 18
+_QUICK: Final = {"probesize": "65536"}
 _PICTURES: Final = {"format_whitelist": "jpeg_pipe,png_pipe"}
 
 
@@ -58,7 +59,7 @@ class _Source:
 
 
 @contextmanager
-def open_input(path: Path) -> Iterator[InputContainer]:
+def open_input(path: Path, *, quick: bool = False) -> Iterator[InputContainer]:
     """Open a file for demuxing.
 
     It is handed over as a Python file: names of any bytes work, and nothing in a name is read as a protocol.
@@ -67,6 +68,8 @@ def open_input(path: Path) -> Iterator[InputContainer]:
     ----------
     path : Path
         A regular file.
+    quick : bool
+        Look at the header only, not at the first 5 MB: enough for tags of files that libsndfile knows.
 
     Yields
     ------
@@ -83,7 +86,7 @@ def open_input(path: Path) -> Iterator[InputContainer]:
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
         source = _Source(file)
         try:
-            options = {"format_whitelist": _DEMUXERS}
+            options = {"format_whitelist": _DEMUXERS} | (_QUICK if quick else {})
             with av.open(source, "r", metadata_errors="ignore", container_options=options) as container:
                 yield container
         finally:

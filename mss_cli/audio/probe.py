@@ -133,7 +133,7 @@ def _probe_libsndfile(path: Path) -> AudioInfo | None:
         codec=codec,
         stream=None,
         audio_streams=1,
-        tags=read_tags(path),
+        tags=read_tags(path, quick=True),
     )
 
 

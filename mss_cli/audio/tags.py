@@ -46,13 +46,15 @@ class Tags:
         return {name: text for name, text in named.items() if text}
 
 
-def read_tags(path: Path) -> Tags:
+def read_tags(path: Path, *, quick: bool = False) -> Tags:
     """Read the tags of a file of any format; never fails.
 
     Parameters
     ----------
     path : Path
         An audio file.
+    quick : bool
+        See `mss_cli.audio.libav.open_input`.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def read_tags(path: Path) -> Tags:
         Without what is missing or damaged: tags are no reason to refuse music.
     """
     try:
-        with open_input(path) as container:
+        with open_input(path, quick=quick) as container:
             return _tags_of(container)
     except Exception:  # a broken tag must not cost the track, whatever it breaks
         return Tags()

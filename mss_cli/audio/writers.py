@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -14,7 +15,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from numpy.typing import NDArray
 
-from mss_cli.audio import libav, mp3, ogg
+from mss_cli.audio import chunks, libav, mp3, ogg
+from mss_cli.audio.bytesource import ByteSource
 from mss_cli.audio.formats import OutputFormat
 from mss_cli.audio.sink import Sink
 from mss_cli.audio.tags import Tags, picture_block
@@ -192,11 +194,24 @@ def _open_libsndfile(
             file.comment = ogg.cover_placeholder(cover)
         if format.name == "wav":
             yield _WavWriter(file, format.depth)
-            return
-        writer = _VorbisWriter(file, channels)
-        yield writer
-        writer.finish()
-    ogg.finish_pages(sink, cover)
+        else:
+            writer = _VorbisWriter(file, channels)
+            yield writer
+            writer.finish()
+    if format.name == "ogg":
+        ogg.finish_pages(sink, cover)
+    elif format.is_float:
+        _forget_time(sink)
+
+
+def _forget_time(sink: Sink) -> None:
+    """Blank the time of writing that libsndfile puts into float files: the same samples give the same bytes."""
+    sink.seek(0, os.SEEK_END)
+    sink.flush()
+    peaks = chunks.find_chunk(ByteSource(sink.fileno()), b"PEAK")
+    if peaks is not None:
+        sink.seek(peaks + 4)  # after the version of the chunk
+        sink.write(bytes(4))
 
 
 # AAC keeps the waveform: no noise in place of sound, no merged channels, and the plain quantiser, which is nearer to

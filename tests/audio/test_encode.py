@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -195,6 +196,15 @@ def test_the_same_samples_give_the_same_bytes_however_they_are_cut(form: OutputF
     for number, length in enumerate((777, 50_000)):
         encode(cut(signal, length), tmp_path / str(number), format=form, sample_rate=RATE, channels=2, samples=50_000)
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+@pytest.mark.parametrize("value", [0.25, 0.0])
+def test_a_float_wav_does_not_tell_when_it_was_written(value: float, tmp_path: Path):
+    write(np.full((2, 100), value, np.float32), tmp_path / "x", OutputFormat("wav", "float32"))
+    content = (tmp_path / "x").read_bytes()
+    place = content.index(b"PEAK")
+    version, time = struct.unpack("<II", content[place + 8 : place + 16])
+    assert (version, time) == (1, 0)
 
 
 RF64 = """

@@ -13,12 +13,14 @@ from mss_cli.audio.formats import FormatName, OutputFormat
 from mss_cli.audio.tags import Tags, picture_block, read_tags
 
 
-def picture(codec: str, pixels: str) -> bytes:
+def picture(codec: str, pixels: str, content: np.ndarray | None = None) -> bytes:
+    content = np.full((32, 48, 3), 200, np.uint8) if content is None else content
     file = io.BytesIO()
     with av.open(file, "w", format="image2pipe") as container:
         stream = container.add_stream(codec, rate=1)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, pixels
-        frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 200, np.uint8), format="rgb24")
+        stream.height, stream.width = content.shape[:2]
+        stream.pix_fmt = pixels
+        frame = av.VideoFrame.from_ndarray(content, format="rgb24")
         container.mux(stream.encode(frame.reformat(format=pixels)))
         container.mux(stream.encode(None))
     return file.getvalue()
@@ -50,6 +52,15 @@ def test_the_cover_survives_byte_for_byte(name: FormatName, cover: bytes, mime: 
     found = written(tmp_path / "x", name, Tags("t", None, None, cover, mime))
     assert found.cover == cover
     assert found.cover_mime == mime
+
+
+@pytest.mark.parametrize("name", ["flac", "mp3", "ogg", "opus", "m4a"])
+def test_a_cover_of_a_megabyte_survives(name: FormatName, tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    cover = picture("png", "rgb24", pixels)
+    assert len(cover) > 1_000_000
+    found = written(tmp_path / "x", name, Tags("t", None, None, cover, "image/png"))
+    assert found.cover == cover
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
