@@ -37,7 +37,7 @@ from mss_models.metrics.framing import check_frames, frame_bounds, frame_count, 
 _BLOCK_SAMPLES = 1 << 16
 
 
-class SilentStem(ValueError):
+class SilentStemError(ValueError):
     """Tell which stems are silent over the whole track, so that no filters exist.
 
     Attributes
@@ -157,7 +157,7 @@ class BssEval:
 
         Raises
         ------
-        ShapeError, SilentStem, ValueError
+        ShapeError, SilentStemError, ValueError
             If the blocks do not fit; if a stem was silent in the whole first pass; if there are more samples
             than in the first pass.
         """
@@ -198,17 +198,17 @@ class BssEval:
     def _solve(self) -> FrameFilter:
         for role, stems in zip(("reference", "estimate"), self.silent(), strict=True):
             if stems:
-                raise SilentStem(role, stems)
-        return FrameFilter(self._correlations.solve())
+                raise SilentStemError(role, stems)
+        return FrameFilter(self._correlations.solve(), frame_samples=self._window, beyond=self._sources_version)
 
     def _extend_only_frame(self, frame_filter: FrameFilter, pair: Tensor) -> None:
         """Add a block (reference or estimate, stem, channel, sample) to the one frame of the whole track."""
         self._sounding |= torch.stack([sounding(pair[0]), sounding(pair[1])]).cpu()
         self._measured += pair.shape[-1]
+        frame_filter.add(pair[0], pair[1])
         if self._measured < self._samples:
-            frame_filter.add(pair[0], pair[1])
             return
-        self._frames.append(frame_filter.close(pair[0], pair[1]))
+        self._frames.append(frame_filter.close())
         self._frame_heard.append(bool(self._sounding.all()))
 
     def _extend_frames(self, frame_filter: FrameFilter, pair: Tensor, window: int) -> None:
@@ -221,8 +221,10 @@ class BssEval:
             start = len(self._frames) * self._hop - origin
             s, e = kept[..., start : start + window]
             heard = bool((sounding(s) & sounding(e)).all())
-            frame_filter.restart()
-            self._frames.append(frame_filter.close(s, e) if heard else _no_energy(s))
+            if heard:
+                frame_filter.restart()
+                frame_filter.add(s, e)
+            self._frames.append(frame_filter.close() if heard else _no_energy(s))
             self._frame_heard.append(heard)
         needed = len(self._frames) * self._hop if len(self._frames) < count else self._measured
         self._pending = kept[..., min(max(0, needed - origin), kept.shape[-1]) :].clone()
@@ -273,7 +275,7 @@ def bss_eval(
     ------
     ShapeError, ValueError
         If shapes do not fit; if a length is not positive.
-    SilentStem
+    SilentStemError
         If a stem is silent (its channels sum to zero everywhere) over the whole track.
 
     References
@@ -325,7 +327,7 @@ def bss_eval_permuted(
 
     Raises
     ------
-    ShapeError, ValueError, SilentStem
+    ShapeError, ValueError, SilentStemError
         As `bss_eval`.
     """
     stems = reference.shape[0]
@@ -354,7 +356,7 @@ def _framewise(
     """Score every frame as a track of its own, with its own filters."""
     for role, whole in (("reference", reference), ("estimate", estimate)):
         if not bool(sounding(whole).all()):
-            raise SilentStem(role, tuple(torch.nonzero(~sounding(whole)).flatten().tolist()))
+            raise SilentStemError(role, tuple(torch.nonzero(~sounding(whole)).flatten().tolist()))
     frames = []
     for start, stop in frame_bounds(reference.shape[-1], window, hop):
         s, e = reference[..., start:stop], estimate[..., start:stop]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mss_models.metrics.normal_equations import solve
+from mss_models.metrics.segments import Segments
+
 FILTER_TAPS = 512
-# Added to the diagonal by BSSEval v4; it makes the equations solvable where a whole channel is zero.
-_DIAGONAL = torch.finfo(torch.float64).eps
-_MIN_FFT_SAMPLES = 8192
-# 8 segments of 8192 samples keep the spectra of 4 stereo stems near 12 MiB, inside the last-level cache.
-SEGMENTS_AT_ONCE = 8
+# With 4 stereo stems, 4 segments and their spectra take about 20 MiB and stay in the last-level cache.
+_SEGMENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +26,13 @@ class DistortionFilters:
     Attributes
     ----------
     joint : float64 Tensor of shape (output, input, tap)
-        Output row = stem and channel of the estimate, input = stem and channel of the references.
+        Output = stem and channel of the estimate, input = stem and channel of the references.
     own : float64 Tensor of shape (stem, output channel, input channel, tap)
         The same from the references of that stem alone.
     """
 
     joint: Tensor
     own: Tensor
-
-
-def fft_samples(taps: int) -> int:
-    """Length of the transforms: much longer than the filters, short enough to stay in the cache."""
-    size = _MIN_FFT_SAMPLES
-    while size < 8 * taps:
-        size *= 2
-    return size
-
-
-def to_bin_major(spectra: Tensor) -> Tensor:
-    """Turn (row, segment, bin) into contiguous (bin, row, segment), one small matrix per bin."""
-    return spectra.permute(2, 0, 1).contiguous()
 
 
 class Correlations:
@@ -62,93 +49,58 @@ class Correlations:
     def __init__(self, *, stems: int, channels: int, taps: int, device: torch.device) -> None:
         self._stems, self._channels, self._taps = stems, channels, taps
         self._rows = stems * channels
-        self._fft = fft_samples(taps)
-        self._step = self._fft - (taps - 1)  # new samples per segment
-        bins = self._fft // 2 + 1
-        self._products = torch.zeros(bins, 2 * self._rows, self._rows, dtype=torch.complex128, device=device)
-        # The last taps - 1 samples taken into account, then samples not yet taken into account.
-        self._pending = torch.zeros(2 * self._rows, taps - 1, dtype=torch.float64, device=device)
+        self._segments = Segments(rows=self._rows, taps=taps, capacity=_SEGMENTS, device=device)
+        bins = self._segments.fft // 2 + 1
+        self._products = torch.zeros(bins, self._rows, 2 * self._rows, dtype=torch.complex128, device=device)
 
     def add(self, reference: Tensor, estimate: Tensor) -> None:
-        """Take the next block, float64 (stem, channel, sample) each."""
-        block = torch.cat([reference.reshape(self._rows, -1), estimate.reshape(self._rows, -1)])
-        batch = SEGMENTS_AT_ONCE * self._step
-        self._pending = torch.cat([self._pending, block], dim=1)
-        position, end = 0, self._pending.shape[1] - (self._taps - 1)
-        while end - position >= batch:
-            self._take(self._pending[:, position : position + batch + self._taps - 1])
-            position += batch
-        self._pending = self._pending[:, position:].clone()
+        """Take the next block, (stem, channel, sample) each."""
+        references, estimates = reference.reshape(self._rows, -1), estimate.reshape(self._rows, -1)
+        position, length = 0, references.shape[1]
+        while position < length:
+            part = slice(position, min(length, position + self._segments.room))
+            self._segments.write(references[:, part], estimates[:, part])
+            position = part.stop
+            if not self._segments.room:
+                self._take()
+                self._segments.advance()
+
+    def lags(self) -> Tensor:
+        """Give ``[a, b, p] = sum_n a[n - p] b[n]`` of references a with references, then estimates, b."""
+        self._segments.complete()
+        if self._segments.used:
+            self._take()
+        self._segments.restart()
+        lags: Tensor = torch.fft.irfft(self._products.permute(1, 2, 0), n=self._segments.fft)
+        return lags[..., : self._taps].contiguous()
 
     def solve(self) -> DistortionFilters:
-        """Solve the normal equations of everything taken; frees the correlations."""
-        missing = -(self._pending.shape[1] - (self._taps - 1)) % self._step
-        self._take(torch.nn.functional.pad(self._pending, (0, missing)))
-        lags = torch.fft.irfft(self._products.permute(1, 2, 0), n=self._fft)[..., : self._taps].contiguous()
-        self._products = self._products[:0]
-        # lags[b, a, p] = sum_n a[n - p] b[n]; the rows b are references, then estimates.
-        gram = _gram(lags[: self._rows])
-        right = lags[self._rows :].permute(1, 2, 0).reshape(self._rows * self._taps, self._rows)
-        size = self._channels * self._taps
+        """Find the filters of everything taken."""
+        lags = self.lags()
+        among, across = lags[:, : self._rows], lags[:, self._rows :]
         own = []
         for stem in range(self._stems):
-            span = slice(stem * size, (stem + 1) * size)
-            columns = slice(stem * self._channels, (stem + 1) * self._channels)
-            own.append(self._filters(_least_squares(gram[span, span], right[span, columns])))
-        return DistortionFilters(joint=self._filters(_least_squares(gram, right)), own=torch.stack(own))
+            span = slice(stem * self._channels, (stem + 1) * self._channels)
+            own.append(self._filters(among[span, span], across[span, span]))
+        return DistortionFilters(joint=self._filters(among, across), own=torch.stack(own))
 
-    def _filters(self, solution: Tensor) -> Tensor:
-        """Turn a solution (input and tap, output) into filters (output, input, tap)."""
-        return solution.mT.reshape(solution.shape[1], -1, self._taps)
+    def _filters(self, among: Tensor, across: Tensor) -> Tensor:
+        """Filters (output, input, tap) from lags among inputs and across (input, output, delay)."""
+        outputs = across.shape[1]
+        solution = solve(among, across.transpose(1, 2).reshape(-1, outputs))  # (input x tap, output)
+        return solution.mT.reshape(outputs, -1, self._taps)
 
-    def _take(self, samples: Tensor) -> None:
-        """Add segments to the products; `samples` begins with taps - 1 samples of history."""
-        history = self._taps - 1
-        if samples.shape[1] <= history:
-            return
-        segments = samples.unfold(1, self._fft, self._step)  # (row, segment, sample)
-        count = segments.shape[1]
-        # New samples with zeros for the history, then the references with their history: the products of the
-        # two hold every wanted lag without wrapping round.
-        inputs = segments.new_zeros(3 * self._rows, count, self._fft)
-        inputs[: 2 * self._rows, :, history:] = segments[..., history:]
-        inputs[2 * self._rows :] = segments[: self._rows]
-        spectra = to_bin_major(torch.fft.rfft(inputs))
-        new, delayed = spectra[:, : 2 * self._rows], spectra[:, 2 * self._rows :]
-        torch.baddbmm(self._products, new, delayed.mH, out=self._products)
+    def _take(self) -> None:
+        """Add the segments to the products.
+
+        Samples with zeros for the history, and references with their history: the products of the two spectra
+        hold every wanted lag without wrapping round.
+        """
+        new = to_bins(torch.fft.rfft(self._segments.new()))
+        delayed = to_bins(torch.fft.rfft(self._segments.delayed()))
+        torch.baddbmm(self._products, delayed.mH, new, out=self._products)
 
 
-def _gram(lags: Tensor) -> Tensor:
-    """Build the Gram matrix of delayed references, ordered by row, then delay, from lags (b, a, delay).
-
-    Entry ((a, p), (b, q)) is the inner product of a delayed by p and b delayed by q, which depends on p - q only.
-    """
-    rows, taps = lags.shape[0], lags.shape[-1]
-    gram = lags.new_empty(rows, taps, rows, taps)
-    for a in range(rows):
-        for b in range(a + 1):
-            # From p - q = taps - 1 down to -(taps - 1).
-            line = torch.cat([lags[b, a].flip(0), lags[a, b, 1:]])
-            block = line.unfold(0, taps, 1).flip(0)  # block[p, q] = line[taps - 1 - p + q]
-            gram[a, :, b] = block
-            if a != b:
-                gram[b, :, a] = block.mT
-    return gram.reshape(rows * taps, rows * taps)
-
-
-def _least_squares(gram: Tensor, right: Tensor) -> Tensor:
-    """Solve the normal equations; any solution will do if there are many, only the projection matters.
-
-    Cholesky factors first; if rounding has made the matrix indefinite, LU factors (what BSSEval v4 uses); if
-    a pivot is exactly zero, the shortest solution.
-    """
-    shifted = gram.clone()
-    shifted.diagonal().add_(_DIAGONAL)
-    factor, failed = torch.linalg.cholesky_ex(shifted)
-    if not bool(failed):
-        return torch.cholesky_solve(right, factor)
-    del factor
-    solution, failed = torch.linalg.solve_ex(shifted, right)
-    if not bool(failed) and bool(torch.isfinite(solution).all()):
-        return solution
-    return torch.linalg.pinv(gram, hermitian=True, rtol=_DIAGONAL * gram.shape[0]) @ right
+def to_bins(spectra: Tensor) -> Tensor:
+    """Turn (row, segment, bin) into contiguous (bin, segment, row): one small matrix per bin, the fastest order."""
+    return spectra.permute(2, 1, 0).contiguous()
