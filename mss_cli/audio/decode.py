@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from mss_cli.audio.access import unreadable
 from mss_cli.audio.bytesource import two_times
 from mss_cli.audio.libav import open_input
-from mss_cli.audio.probe import AudioInfo
+from mss_cli.audio.probe import COUNTED_CODECS, AudioInfo
 from mss_cli.errors import InputError
 
 Block = NDArray[np.float32]
 
 # Samples the decoder puts before the music: the AC-3 transform overlaps by one block of 256.
 _EXTRA_SAMPLES: Final = {"ac3": 256, "eac3": 256}
-# How far the time in an mp4 header may be off: its clock often ticks in milliseconds.
-_CLOCK_SECONDS: Final = 0.002
+# How much the announced length of a lossy stream may exceed what decodes: clocks of mp4 headers tick in milliseconds,
+# and some writers count the encoder's delay (2112 samples with Apple's). A file that was cut is found before decoding.
+_LOOSE_SAMPLES: Final = 4096
 
 
 _FLAC_STEP: Final = 4096
@@ -162,7 +163,8 @@ def _aligned(blocks: Iterator[Block], info: AudioInfo) -> Iterator[Block]:
     if info.samples is None or given == info.samples:
         return
     missing = info.samples - given
-    if info.decoder == "ffmpeg" and given and missing <= _CLOCK_SECONDS * info.sample_rate:
+    lossy = info.decoder == "ffmpeg" and info.codec not in COUNTED_CODECS
+    if lossy and given and missing <= _LOOSE_SAMPLES:
         yield np.zeros((info.channels, missing), np.float32)
         return
     raise too_short(info, given)

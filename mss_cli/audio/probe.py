@@ -22,7 +22,7 @@ Decoder = Literal["libsndfile", "ffmpeg"]
 # What libsndfile reports for a length it does not know (SF_COUNT_MAX).
 _UNKNOWN_SAMPLES = 0x7FFFFFFFFFFFFFFF
 # Codecs whose stream duration is a count of samples rather than a rounded time.
-_COUNTED_CODECS = frozenset({"alac", "ape", "flac", "tak", "tta", "wavpack"})
+COUNTED_CODECS = frozenset({"alac", "ape", "flac", "tak", "tta", "wavpack"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,7 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
                 raise _no_samples(path)
             rate, channels = frame.sample_rate, frame.layout.nb_channels
             form = container.format.name.split(",")[0]
+            gapless = container.metadata.get("iTunSMPB", "")
     except av.error.FFmpegError as error:
         raise _not_audio(path, error) from error
     if rate <= 0 or channels <= 0:
@@ -165,7 +166,9 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
     samples = None
     if form == "mp3":
         samples = counted_mp3_samples(path)
-    elif (form == "mov" or name in _COUNTED_CODECS) and duration and time_base and header_rate:
+    elif form == "mov" and rate == header_rate and (counted := itunes_samples(gapless)):
+        samples = counted
+    elif (form == "mov" or name in COUNTED_CODECS) and duration and time_base and header_rate:
         samples = round(duration * time_base * rate)
     return AudioInfo(
         path=path,
@@ -179,6 +182,18 @@ def _probe_libav(path: Path, number: int | None) -> AudioInfo:
         audio_streams=count,
         tags=read_tags(path),
     )
+
+
+def itunes_samples(text: str) -> int | None:
+    """Read the count of samples from the gapless tag of iTunes; None if it tells none.
+
+    The tag holds hexadecimal numbers: 0, encoder delay, padding, samples. Without an edit list the duration in the
+    header counts delay and padding too.
+    """
+    try:
+        return int(text.split()[3], 16) or None
+    except (IndexError, ValueError):
+        return None
 
 
 def _no_samples(path: Path) -> InputError:

@@ -124,6 +124,13 @@ def test_very_short_files_decode(name: str, samples: int, tmp_path: Path):
     assert info.samples == samples
 
 
+def test_an_mp4_without_edit_list_that_counts_the_delay_is_not_taken_for_cut(tmp_path: Path):
+    write_libav(tmp_path / "x", noise(SAMPLES), container="mp4", codec="aac", options={"use_editlist": "0"})
+    info, found = read(tmp_path / "x")
+    assert found.shape[1] == info.samples
+    assert 0 <= found.shape[1] - SAMPLES < 3 * 1024
+
+
 def test_silence_stays_silence(tmp_path: Path):
     write_libsndfile(tmp_path / "x", np.zeros((2, 5000), np.float32), container="MP3", subtype="MPEG_LAYER_III")
     _, found = read(tmp_path / "x")

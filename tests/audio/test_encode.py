@@ -135,7 +135,7 @@ def test_a_write_that_fails_midway_is_said_and_nothing_is_left(form: OutputForma
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.name} {form.depth}")
-def test_a_full_disk_is_said_for_every_format(form: OutputFormat, tmp_path: Path):
+def test_a_full_disk_is_said_for_every_format(form: OutputFormat, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     path = tmp_path / "x"
@@ -144,6 +144,7 @@ def test_a_full_disk_is_said_for_every_format(form: OutputFormat, tmp_path: Path
         write(noise(500_000), path, form)
     assert caught.value.message == "cannot write: disk full"
     assert "free some space" in (caught.value.hint or "")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

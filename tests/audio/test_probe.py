@@ -12,7 +12,7 @@ import soundfile
 
 from clicks import INPUTS, RATE, SAMPLES, click_signal, noise, read, write_libav, write_libsndfile
 from mss_cli.audio.access import check_readable, unreadable
-from mss_cli.audio.probe import probe
+from mss_cli.audio.probe import itunes_samples, probe
 from mss_cli.errors import ExitCode, InputError
 
 
@@ -261,3 +261,17 @@ def test_six_channels_of_a_video_are_reported(tmp_path: Path):
 def test_the_cheap_check_says_the_same_as_the_probe(action: Callable[[Path], object], tmp_path: Path):
     with pytest.raises(InputError, match="no such file"):
         action(tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize(
+    ("text", "samples"),
+    [
+        (" 00000000 00000840 000001CA 00000000003F31F6 00000000 00000000", 0x3F31F6),
+        (" 00000000 00000840 000001CA 0000000000000000", None),
+        ("odd", None),
+        ("", None),
+        ("0 0 0 xyz", None),
+    ],
+)
+def test_the_gapless_tag_of_itunes_counts_samples(text: str, samples: int | None):
+    assert itunes_samples(text) == samples
