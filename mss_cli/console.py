@@ -20,6 +20,7 @@ from mss_cli.events import (
     WeightsReady,
     to_json,
 )
+from mss_cli.stdout import write_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -60,8 +61,7 @@ class Console:
         elif isinstance(event, TrackFailed):
             self._failed += 1
         if self.output.json:
-            sys.stdout.write(to_json(event) + "\n")
-            sys.stdout.flush()
+            write_line(to_json(event))
         self._show(event)
 
     def fail(self, error: MssError) -> None:
@@ -83,8 +83,7 @@ class Console:
             elapsed_seconds=round(time.monotonic() - self._started, 3),
             message=message or self._message,
         )
-        sys.stdout.write(to_json(finished) + "\n")
-        sys.stdout.flush()
+        write_line(to_json(finished))
 
     def _show(self, event: Event) -> None:
         match event:

@@ -15,6 +15,7 @@ from mss_cli.commands import doctor, models, separate
 from mss_cli.console import Console, Output
 from mss_cli.errors import ExitCode, Interruption, MssError, UsageError
 from mss_cli.events import RunStarted
+from mss_cli.stdout import write_line
 from mss_cli.version import version
 
 HELP = "Separate recorded music into stems: vocals, drums, bass, other."
@@ -34,10 +35,10 @@ def build() -> typer.Typer:
         show_version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
     ) -> None:
         if show_version:
-            print(f"mss-cli {version()}")  # noqa: T201 - asked for on stdout
+            write_line(f"mss-cli {version()}")
             raise typer.Exit
         if context.invoked_subcommand is None:
-            print(context.get_help())  # noqa: T201 - asked for on stdout
+            write_line(context.get_help())
             raise typer.Exit
 
     app.command("separate")(separate.command)
@@ -70,10 +71,6 @@ def main(arguments: Sequence[str]) -> int:
         except Interruption as interruption:
             _end_by_signal(interruption.number, console)
             return 128 + interruption.number
-        except BrokenPipeError:
-            # The reader of stdout went away: nothing to say, and nothing more may be flushed there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return ExitCode.SIGPIPE
     return code
 
 
@@ -90,7 +87,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
             traceback.print_exc()
         console.fail(error)
         return error.code
-    except (BrokenPipeError, typer.Exit):
+    except typer.Exit:
         raise
     except Exception as error:
         return _internal(error, console, debug="--debug" in arguments)
@@ -147,6 +144,10 @@ def _signals() -> Iterator[None]:
 
 def _end_by_signal(number: int, console: Console) -> None:
     """Close the run, then die by the signal itself, so that shells and parents see what happened."""
+    if number == ExitCode.SIGPIPE - 128:
+        # The reader of stdout went away: nothing to say, and nothing more may be flushed there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return
     console.finish(128 + number, message=f"stopped by {signal.Signals(number).name}")
     sys.stdout.flush()
     sys.stderr.flush()

@@ -17,6 +17,7 @@ def quiet_surroundings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("MSS_CLI_THREADS", "1")
     connect = socket.socket.connect
 
     def only_here(self, address):

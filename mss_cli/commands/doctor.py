@@ -5,6 +5,7 @@ import json as json_module
 import typer
 
 from mss_cli.errors import ExitCode
+from mss_cli.stdout import write_line
 
 
 def command(json: bool = typer.Option(False, "--json", help="One JSON object on stdout.")) -> int:
@@ -13,10 +14,10 @@ def command(json: bool = typer.Option(False, "--json", help="One JSON object on 
 
     found = diagnose()
     if json:
-        print(json_module.dumps(found.as_json(), indent=2, allow_nan=False))  # noqa: T201 - asked for on stdout
+        write_line(json_module.dumps(found.as_json(), indent=2, allow_nan=False))
     else:
         for heading, lines in found.sections():
-            print(heading)  # noqa: T201
+            write_line(heading)
             for line in lines:
-                print(f"    {line}")  # noqa: T201
+                write_line(f"    {line}")
     return ExitCode.OK if found.self_test.passed else ExitCode.INTERNAL

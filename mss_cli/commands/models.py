@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import typer
 
+from mss_cli.stdout import write_line
 from mss_cli.weights.manifest import DEFAULT, ENTRIES
 
 
@@ -12,9 +13,9 @@ def command(json: bool = typer.Option(False, "--json", help="One JSON array on s
     """List the models: name, stems, rate, licence."""
     if json:
         rows = [{**asdict(entry), "default": entry.name == DEFAULT} for entry in ENTRIES]
-        print(json_module.dumps(rows, indent=2))  # noqa: T201 - asked for on stdout
+        write_line(json_module.dumps(rows, indent=2))
         return
     for entry in ENTRIES:
         mark = " (default)" if entry.name == DEFAULT else ""
-        print(f"{entry.name}{mark}: {', '.join(entry.stems)}; {entry.sample_rate} Hz; {entry.licence}")  # noqa: T201
-        print(f"    {entry.description}")  # noqa: T201
+        write_line(f"{entry.name}{mark}: {', '.join(entry.stems)}; {entry.sample_rate} Hz; {entry.licence}")
+        write_line(f"    {entry.description}")

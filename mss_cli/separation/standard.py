@@ -18,6 +18,7 @@ from mss_cli.separation.engine import Engine
 from mss_cli.separation.settings import EngineSettings
 from mss_cli.separation.stems import StemPlan
 from mss_cli.separation.track import Source
+from mss_cli.stdout import write_bytes
 
 _FLOAT = 3  # WAVE_FORMAT_IEEE_FLOAT
 # What a streamed wav says when its size is unknown or does not fit into 32 bits.
@@ -53,23 +54,21 @@ def separate_to_stdout(
 
     Raises
     ------
-    InputError, BrokenPipeError
+    InputError, Interruption
         If the input fails on the way; if the reader went away.
     """
     started = time.monotonic()
     info = source.info
     listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
-    out = sys.stdout.buffer
-    out.write(wav_header(info.sample_rate, source.channels, info.samples))
+    write_bytes(wav_header(info.sample_rate, source.channels, info.samples))
     samples, peak = 0, 0.0
     pairs = engine.estimate(source.blocks, settings, sample_rate=info.sample_rate, channels=source.channels)
     with closing(pairs):
         for mixture, estimates in pairs:
             stem = plan.apply(mixture, estimates)[0]  # (channel, sample)
-            out.write(np.ascontiguousarray(stem.T).tobytes())
+            write_bytes(np.ascontiguousarray(stem.T).tobytes())
             samples += stem.shape[-1]
             peak = max(peak, float(np.abs(stem).max(initial=0.0)))
-    out.flush()
     written = StemWritten(plan.names[0], Path("-"), info.sample_rate, samples, samples * 4 * source.channels, peak)
     listener(
         TrackFinished(
