@@ -8,15 +8,16 @@ from mss_cli.errors import OutputError
 
 # What the operating system says, in words a user can act on.
 _REMEDIES = {
-    errno.ENOSPC: ("no space left on the disk", "free some or choose another folder with `--output`"),
-    errno.EDQUOT: ("disk quota exceeded", "free some or choose another folder with `--output`"),
-    errno.EFBIG: ("file too large for this file system or limit", "choose another folder with `--output`"),
+    errno.ENOSPC: ("disk full", "free some space or choose another folder with `--output`"),
+    errno.EDQUOT: ("disk quota used up", "free some space or choose another folder with `--output`"),
+    errno.EFBIG: ("larger than the file system allows", "choose another folder with `--output`"),
     errno.EACCES: ("permission denied", "choose a folder you may write to with `--output`"),
     errno.EPERM: ("operation not permitted", "choose a folder you may write to with `--output`"),
-    errno.EROFS: ("file system is read-only", "choose another folder with `--output`"),
+    errno.EROFS: ("read-only file system", "choose another folder with `--output`"),
+    errno.ENOENT: ("its folder does not exist", "create it or choose another with `--output`"),
     errno.ENOTDIR: ("a file stands where a folder is needed", "choose another folder with `--output`"),
     errno.EEXIST: ("a file stands where a folder is needed", "choose another folder with `--output`"),
-    errno.EISDIR: ("a folder stands where a file is needed", "move it away or change `--filename`"),
+    errno.EISDIR: ("a folder stands in its place", "move it away or change `--filename`"),
     errno.ENAMETOOLONG: ("name too long for this file system", "shorten it with `--filename`"),
 }
 

@@ -2,6 +2,15 @@
 
 import torch
 
+from mss_cli.separation.engine import Engine
+from mss_cli.weights.store import Card
+
+
+def engine_of(separator, batch_size=0):
+    """Put a separator into an engine on the CPU."""
+    card = Card("toy", "toy", {}, separator.stems, separator.sample_rate, "none", "MIT")
+    return Engine(separator, card, torch.device("cpu"), "fp32", threads=1, batch_size=batch_size)
+
 
 class Gains:
     """Each stem is the mixture times a constant."""

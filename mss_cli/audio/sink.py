@@ -10,32 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from mss_cli.errors import OutputError
+from mss_cli.files import output_error
 
 _BUFFER_BYTES: Final = 1 << 18
-
-_REASONS: Final = {
-    errno.ENOSPC: ("disk full", "free some space or choose another folder with `--output`"),
-    errno.EDQUOT: ("disk quota used up", "free some space or choose another folder with `--output`"),
-    errno.EFBIG: ("larger than the file system allows", "choose another disk or a compressed format"),
-    errno.EACCES: ("permission denied", "choose another folder with `--output`"),
-    errno.EPERM: ("permission denied", "choose another folder with `--output`"),
-    errno.EROFS: ("read-only file system", "choose another folder with `--output`"),
-    errno.ENOENT: ("its folder does not exist", "create it or choose another with `--output`"),
-    errno.ENOTDIR: ("its folder is a file", "choose another folder with `--output`"),
-    errno.EISDIR: ("is a folder", "choose another name"),
-    errno.ENAMETOOLONG: ("name too long", "shorten it with `--filename`"),
-}
-
-
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Give the error that tells why the system does not let a file be written."""
-    if error.errno in _REASONS:
-        reason, hint = _REASONS[error.errno]
-    else:
-        text = error.strerror or "unknown error"
-        reason, hint = text[:1].lower() + text[1:], "check the disk"
-    return OutputError(f"cannot write: {reason}", path=str(path), hint=hint)
-
 
 class Sink:
     """A binary file for libsndfile and libav, which both lose the reason of a failed write.
@@ -81,7 +58,7 @@ class Sink:
     def check(self) -> None:
         """Raise `OutputError` if a write failed."""
         if self._failure is not None:
-            raise cannot_write(self.path, self._failure) from self._failure
+            raise output_error(self.path, self._failure) from self._failure
 
     def flush(self) -> None:
         """Hand what is buffered to the system; a failure is kept for `check`."""
@@ -125,7 +102,7 @@ def open_sink(path: Path) -> Iterator[Sink]:
         sink = Sink(path)
     except (OSError, ValueError) as error:
         reason = error if isinstance(error, OSError) else OSError(errno.EINVAL, "not a file name")
-        raise cannot_write(path, reason) from error
+        raise output_error(path, reason) from error
     try:
         yield sink
     except BaseException as error:
@@ -133,5 +110,5 @@ def open_sink(path: Path) -> Iterator[Sink]:
         if isinstance(error, Exception) and not isinstance(error, OutputError):
             sink.check()
             if isinstance(error, OSError):
-                raise cannot_write(path, error) from error
+                raise output_error(path, error) from error
         raise

@@ -49,6 +49,7 @@ def encode_stem_file(
     channels: int,
     samples: int,
     gain: float = 1.0,
+    clamp: bool = False,
     bitrate: int | None = None,
     tags: Tags | None = None,
 ) -> EncodedFile:
@@ -73,6 +74,8 @@ def encode_stem_file(
         Samples per channel that each source adds up to.
     gain : float
         Factor on every sample of every stream.
+    clamp : bool
+        Clip every stream to ±1 before the codec sees it.
     bitrate : int or None, bit/s
         Per stream.
     tags : Tags or None
@@ -100,7 +103,7 @@ def encode_stem_file(
     rate = form.sample_rate(sample_rate)
     sources = []
     for blocks in (mixture_blocks, *stem_blocks):
-        checked = scaled(counted(blocks, channels, samples), target, gain=gain, clamp=False)
+        checked = scaled(counted(blocks, channels, samples), target, gain=gain, clamp=clamp)
         sources.append(resample((fold(block, 2) for block in checked), sample_rate, rate, 2))
     with open_sink(target) as sink:
         options = REPRODUCIBLE | {"movie_timescale": str(rate)}

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,9 @@ from numpy.typing import NDArray
 
 from mss_cli.audio.channels import check_channels, fold
 from mss_cli.audio.decode import decode
-from mss_cli.audio.encode import EncodedFile, encode
+from mss_cli.audio.encode import EncodedFile
 from mss_cli.audio.probe import AudioInfo, probe
-from mss_cli.audio.stemfile import encode_stem_file
-from mss_cli.devices import available_cores
-from mss_cli.errors import MemoryExhausted, UsageError
+from mss_cli.errors import MemoryExhausted
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
 from mss_cli.files import make_folder, publish, remove_empty, temporary_name
 from mss_cli.separation.engine import Engine
@@ -27,6 +24,7 @@ from mss_cli.separation.settings import SHORTEST_SEGMENT_SECONDS, EngineSettings
 from mss_cli.separation.sketch import TrackSketch
 from mss_cli.separation.stems import StemPlan, plan_stems
 from mss_cli.separation.threads import WriteBehind
+from mss_cli.separation.writing import check_format, common_gain, encode_all, final_names
 
 Block = NDArray[np.float32]
 
@@ -129,7 +127,7 @@ def separate_track(
     """
     started = time.monotonic()
     plan = plan_stems(engine.separator.stems, write_settings.choice)
-    _check_format(plan, write_settings)
+    check_format(plan, write_settings)
     info = source.info
     listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
     with ExitStack() as stack:
@@ -141,8 +139,18 @@ def separate_track(
         mixed, scratch = stack.enter_context(
             _separated(engine, source, plan, folder, engine_settings, write_settings, listener)
         )
-        gain = _gain(mixed.peaks, write_settings)
-        encoded = _encode_all(scratch, list(temporary), source, plan, mixed, gain, write_settings)
+        gain = common_gain(mixed.peaks, write_settings)
+        with final_names(temporary):
+            encoded = encode_all(
+                scratch,
+                list(temporary),
+                plan,
+                write_settings,
+                info=info,
+                channels=source.channels,
+                samples=mixed.samples,
+                gain=gain,
+            )
         _tell_rate(encoded[0], source, write_settings, listener)
         if mixed.sketch is not None:
             picture = targets[0].with_name(_picture_name(targets[0], source))
@@ -279,71 +287,6 @@ def _smaller(engine: Engine, source: Source, settings: EngineSettings, listener:
         path=str(source.name),
         hint="free memory or use another machine",
     )
-
-
-def _gain(peaks: Sequence[float], settings: WriteSettings) -> float:
-    """One gain for all stems of the track: 1 unless one of them would clip."""
-    if settings.format.is_float or settings.clip != "rescale":
-        return 1.0
-    peak = max(peaks)
-    return 1.0 if peak <= 1.0 else 1.0 / peak
-
-
-def _encode_all(
-    scratch: Scratch,
-    temporary: Sequence[Path],
-    source: Source,
-    plan: StemPlan,
-    mixed: Mixed,
-    gain: float,
-    settings: WriteSettings,
-) -> list[EncodedFile]:
-    """Encode every output from the scratch file, several at a time; their threads work outside Python's lock."""
-    tags = source.info.tags
-    rate = source.info.sample_rate
-    clamp = settings.clip == "clamp"
-    if settings.format.name == "stem.mp4":
-        return [
-            encode_stem_file(
-                scratch.blocks(len(plan.parts)),
-                [scratch.blocks(index) for index in range(len(plan.parts))],
-                temporary[0],
-                names=plan.names,
-                sample_rate=rate,
-                channels=source.channels,
-                samples=mixed.samples,
-                gain=gain,
-                bitrate=settings.format.bitrate,
-                tags=tags,
-            )
-        ]
-
-    def encode_one(index: int) -> EncodedFile:
-        return encode(
-            scratch.blocks(index),
-            temporary[index],
-            format=settings.format,
-            sample_rate=rate,
-            channels=source.channels,
-            samples=mixed.samples,
-            gain=gain,
-            clamp=clamp,
-            tags=replace(tags, title=tags.title and f"{tags.title} ({plan.names[index]})"),
-        )
-
-    with ThreadPoolExecutor(max_workers=min(available_cores(), len(plan.parts))) as pool:
-        futures = [pool.submit(encode_one, index) for index in range(len(plan.parts))]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _check_format(plan: StemPlan, settings: WriteSettings) -> None:
-    if settings.format.name == "stem.mp4" and len(plan.parts) != 4:
-        hint = "leave out `--stems`, `--two-stems` and `--residual`, and use a model of four stems"
-        raise UsageError(f"a stem file holds exactly four stems, not {len(plan.parts)}", hint=hint)
 
 
 def _tell_rate(encoded: EncodedFile, source: Source, settings: WriteSettings, listener: Listener) -> None:

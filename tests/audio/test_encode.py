@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from clicks import RATE, Signal, cut, noise, read
 from mss_cli.audio.encode import encode
 from mss_cli.audio.formats import OutputFormat
-from mss_cli.audio.sink import cannot_write
 from mss_cli.audio.writers import IntegerScaler
 from mss_cli.errors import ExitCode, OutputError
+from mss_cli.files import output_error
 
 FORMATS = [
     OutputFormat("wav"),
@@ -158,7 +158,7 @@ def test_a_full_disk_is_said_for_every_format(form: OutputFormat, tmp_path: Path
     ],
 )
 def test_each_reason_of_the_system_becomes_one_line_with_a_remedy(number: int, reason: str):
-    error = cannot_write(Path("out/vocals.wav"), OSError(number, os.strerror(number)))
+    error = output_error(Path("out/vocals.wav"), OSError(number, os.strerror(number)))
     assert str(error).startswith(f"out/vocals.wav: cannot write: {reason}; ")
 
 
@@ -169,7 +169,7 @@ def test_a_folder_that_is_missing_is_said(tmp_path: Path):
 
 def test_a_folder_in_place_of_the_file_is_said_and_kept(tmp_path: Path):
     (tmp_path / "x").mkdir()
-    with pytest.raises(OutputError, match="is a folder"):
+    with pytest.raises(OutputError, match="a folder stands in its place"):
         write(noise(100), tmp_path / "x", OutputFormat("wav"))
     assert (tmp_path / "x").is_dir()
 

@@ -1,20 +1,12 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mss_cli.errors import WeightsError
-from mss_cli.separation.engine import Engine
 from mss_cli.separation.scratch import Scratch
 from mss_cli.separation.settings import EngineSettings
-from mss_cli.weights.store import Card
-from toys import Gains
-
-
-def engine_of(separator, batch_size=0):
-    card = Card("toy", "toy", {}, separator.stems, separator.sample_rate, "none", "MIT")
-    return Engine(separator, card, torch.device("cpu"), "fp32", threads=1, batch_size=batch_size)
+from toys import Gains, engine_of
 
 
 def music(samples, channels, rate=44100):
