@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mss_cli.errors import OutputError
@@ -63,6 +64,19 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def refuse_folders(targets: Iterable[Path]) -> None:
+    """Refuse targets in whose place a folder stands, before any work is done for them.
+
+    Raises
+    ------
+    OutputError
+        Naming the first one.
+    """
+    for target in targets:
+        if target.is_dir():
+            raise output_error(target, IsADirectoryError(errno.EISDIR, "is a directory"))
 
 
 def publish(finished: dict[Path, Path]) -> None:

@@ -76,7 +76,8 @@ def save_picture(sketch: TrackSketch, target: Path, *, title: str) -> None:
         if index == outputs:
             right.axis("off")
             continue
-        mask = np.sqrt(energies[index] / np.maximum(mixture, 1e-12)).clip(0.0, 1.0)
+        heard = 10 * np.log10(mixture + 1e-12) - top_db > -_RANGE_DB  # a share of next to nothing says nothing
+        mask = np.where(heard, np.sqrt(energies[index] / np.maximum(mixture, 1e-12)), 0.0).clip(0.0, 1.0)
         show(right, mask, lowest=0.0, highest=1.0, colours="viridis")
         right.set_title(f"{sketch.names[index]}: mask, share of the mixture's magnitude", fontsize=9, loc="left")
     for axes in grid[-1]:

@@ -16,7 +16,7 @@ from mss_cli.audio.encode import EncodedFile
 from mss_cli.audio.probe import AudioInfo, probe
 from mss_cli.errors import MemoryExhausted
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
-from mss_cli.files import make_folder, publish, remove_empty, temporary_name
+from mss_cli.files import make_folder, publish, refuse_folders, remove_empty, temporary_name
 from mss_cli.separation.engine import Engine
 from mss_cli.separation.picture import save_picture
 from mss_cli.separation.scratch import Scratch
@@ -128,6 +128,7 @@ def separate_track(
     started = time.monotonic()
     plan = plan_stems(engine.separator.stems, write_settings.choice)
     check_format(plan, write_settings)
+    refuse_folders(targets)
     info = source.info
     listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
     with ExitStack() as stack:

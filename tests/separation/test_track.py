@@ -87,10 +87,12 @@ def test_other_errors_of_a_separator_pass_through_and_leave_no_file(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_while_encoding_names_the_final_file(tmp_path, monkeypatch):
+def test_a_folder_in_the_place_of_a_stem_is_refused_before_any_work(tmp_path):
     (tmp_path / "out" / "bass.wav").mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"bass\.wav: cannot write: "):
-        run(tmp_path, Gains())
+    separator = Gains()
+    with pytest.raises(OutputError, match=r"bass\.wav: cannot write: a folder stands in its place"):
+        run(tmp_path, separator)
+    assert separator.calls == []
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == []
 
 
