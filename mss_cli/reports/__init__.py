@@ -1,0 +1,1 @@
+"""The report page: scores of one or more systems as one HTML file that needs no network."""
