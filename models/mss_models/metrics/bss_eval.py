@@ -306,7 +306,13 @@ def bss_eval(
 
 
 def bss_eval_permuted(
-    reference: Tensor, estimate: Tensor, *, window_samples: int | None, hop_samples: int | None = None
+    reference: Tensor,
+    estimate: Tensor,
+    *,
+    window_samples: int | None,
+    hop_samples: int | None = None,
+    filter_taps: int = FILTER_TAPS,
+    sources_version: bool = False,
 ) -> tuple[BssEvalScores, tuple[int, ...]]:
     """Score estimates whose order is not known: `bss_eval` with the order of the highest mean SIR.
 
@@ -315,7 +321,7 @@ def bss_eval_permuted(
 
     Parameters
     ----------
-    reference, estimate, window_samples, hop_samples
+    reference, estimate, window_samples, hop_samples, filter_taps, sources_version
         As in `bss_eval`.
 
     Returns
@@ -333,7 +339,14 @@ def bss_eval_permuted(
     stems = reference.shape[0]
     # Rolled by k, the estimates meet the references in the pairs (j, j + k): all rolls give all pairs.
     rolled = [
-        bss_eval(reference, estimate.roll(-k, dims=0), window_samples=window_samples, hop_samples=hop_samples)
+        bss_eval(
+            reference,
+            estimate.roll(-k, dims=0),
+            window_samples=window_samples,
+            hop_samples=hop_samples,
+            filter_taps=filter_taps,
+            sources_version=sources_version,
+        )
         for k in range(stems)
     ]
     mean_sir = [[float(rolled[(e - j) % stems].sir[j].mean()) for e in range(stems)] for j in range(stems)]
