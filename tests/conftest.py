@@ -12,6 +12,14 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
+def exact_small_numbers():
+    """Undo what the program does to a process of its own: hypothesis needs numbers near zero to stay."""
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def quiet_surroundings(monkeypatch):
     for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "PYTHONWARNINGS"):
         monkeypatch.delenv(name, raising=False)
