@@ -166,11 +166,12 @@ class BssEval:
             self._filter = self._solve()
         if self._measured + s.shape[-1] > self._samples:
             raise ValueError(f"the second pass has more samples than the first, which had {self._samples}")
-        pair = torch.stack([s, e])
         if self._window is None or self._window >= self._samples:
-            self._extend_only_frame(self._filter, pair)
+            self._extend(self._filter, s, e, window=self._samples, hop=self._samples)
+        elif self._hop >= self._window:
+            self._extend(self._filter, s, e, window=self._window, hop=self._hop)
         else:
-            self._extend_frames(self._filter, pair, self._window)
+            self._extend_overlapping(self._filter, torch.stack([s, e]), self._window)
 
     def scores(self) -> BssEvalScores:
         """Give the scores of all frames; raises `RuntimeError` before the second pass is complete."""
@@ -201,18 +202,26 @@ class BssEval:
                 raise SilentStemError(role, stems)
         return FrameFilter(self._correlations.solve(), frame_samples=self._window, beyond=self._sources_version)
 
-    def _extend_only_frame(self, frame_filter: FrameFilter, pair: Tensor) -> None:
-        """Add a block (reference or estimate, stem, channel, sample) to the one frame of the whole track."""
-        self._sounding |= torch.stack([sounding(pair[0]), sounding(pair[1])]).cpu()
-        self._measured += pair.shape[-1]
-        frame_filter.add(pair[0], pair[1])
-        if self._measured < self._samples:
-            return
-        self._frames.append(frame_filter.close())
-        self._frame_heard.append(bool(self._sounding.all()))
+    def _extend(self, frame_filter: FrameFilter, s: Tensor, e: Tensor, *, window: int, hop: int) -> None:
+        """Add a block to frames that do not overlap, piece by piece; nothing is kept."""
+        begin, end = self._measured, self._measured + s.shape[-1]
+        self._measured = end
+        count = frame_count(self._samples, window, hop)
+        while len(self._frames) < count and (start := len(self._frames) * hop) < end:
+            piece = slice(max(start, begin) - begin, min(start + window, end) - begin)
+            if piece.start < piece.stop:
+                frame_filter.add(s[..., piece], e[..., piece])
+                if not bool(self._sounding.all()):
+                    self._sounding |= torch.stack([sounding(s[..., piece]), sounding(e[..., piece])]).cpu()
+            if end < start + window:
+                return
+            self._frames.append(frame_filter.close())
+            self._frame_heard.append(bool(self._sounding.all()))
+            frame_filter.restart()
+            self._sounding.zero_()
 
-    def _extend_frames(self, frame_filter: FrameFilter, pair: Tensor, window: int) -> None:
-        """Score every frame that the block completes; keep the samples that later frames need."""
+    def _extend_overlapping(self, frame_filter: FrameFilter, pair: Tensor, window: int) -> None:
+        """Score every overlapping frame that the block completes; keep the samples that later frames need."""
         kept = torch.cat([self._pending, pair], dim=-1)
         origin = self._measured - self._pending.shape[-1]  # position of the first sample kept
         self._measured += pair.shape[-1]
