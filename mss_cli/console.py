@@ -15,6 +15,7 @@ from mss_cli.events import (
     TrackFailed,
     TrackFinished,
     TrackProgress,
+    TrackScored,
     TrackStarted,
     Warned,
     WeightsReady,
@@ -50,13 +51,15 @@ class Console:
         self.output = output
         self._started = time.monotonic()
         self._held: list[Event] = []
-        self._done = self._failed = 0
+        self._done = self._failed = self._skipped = 0
         self._message: str | None = None
         self._bar: _Bar | None = None
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, TrackFinished):
+        if isinstance(event, TrackScored) and event.kept:
+            self._skipped += 1
+        elif isinstance(event, TrackFinished | TrackScored):
             self._done += 1
         elif isinstance(event, TrackFailed):
             self._failed += 1
@@ -80,6 +83,7 @@ class Console:
             exit_code=code,
             done=self._done,
             failed=self._failed,
+            skipped=self._skipped,
             elapsed_seconds=round(time.monotonic() - self._started, 3),
             message=message or self._message,
         )
@@ -102,6 +106,9 @@ class Console:
             case TrackFinished():
                 self._close_bar()
                 self._line("", _summary(event))
+            case TrackScored():
+                self._close_bar()
+                self._line("", _scores(event))
             case WeightsReady():
                 if self.output.verbose:
                     self._line("", f"model `{event.model}`, {event.device}, {event.precision}, {event.threads} threads")
@@ -188,6 +195,12 @@ def _summary(event: TrackFinished) -> str:
     where = folders.pop() if len(folders) == 1 else Path(os.path.commonpath(folders or {Path()}))
     names = ", ".join(output.path.name for output in event.outputs)
     return f"{event.path}: {names} in {where} ({_duration(seconds)}, {speed:.1f} times real time)"
+
+
+def _scores(event: TrackScored) -> str:
+    values = (f"{score.stem} {'-' if score.sdr_db is None else f'{score.sdr_db:.2f}'}" for score in event.scores)
+    kept = " (kept from an earlier run)" if event.kept else ""
+    return f"{event.track}: SDR {', '.join(values)} dB{kept}"
 
 
 def _duration(seconds: float) -> str:

@@ -112,6 +112,35 @@ class TrackFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StemScored:
+    """Scores of one stem; part of `TrackScored`. None where a score is not a finite number or was not asked for."""
+
+    stem: str
+    scenario: str
+    frames: int
+    nan_frames: int
+    sdr_db: float | None
+    isr_db: float | None
+    sir_db: float | None
+    sar_db: float | None
+    usdr_db: float | None
+    si_sdr_db: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackScored(Event):
+    """A track of a data set has its scores, now or from an earlier run (`kept`)."""
+
+    name: ClassVar[str] = "track_scored"
+    path: Path
+    track: str
+    subset: str
+    scores: tuple[StemScored, ...]
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a user should know that stops nothing."""
 
@@ -140,6 +169,7 @@ EVENTS: tuple[type[Event], ...] = (
     TrackProgress,
     TrackFinished,
     TrackFailed,
+    TrackScored,
     Warned,
     RunFinished,
 )
@@ -171,7 +201,7 @@ def to_json(event: Event, *, time: datetime | None = None) -> str:
     return json.dumps({"event": event.name, "time": stamp, **_fields(event)}, allow_nan=False)
 
 
-def _fields(value: Event | StemWritten) -> dict[str, Json]:
+def _fields(value: Event | StemWritten | StemScored) -> dict[str, Json]:
     entries: dict[str, Json] = {}
     for field in fields(value):
         entries |= _entry(field.name, getattr(value, field.name))
@@ -187,7 +217,7 @@ def _entry(key: str, value: object) -> dict[str, Json]:
             plain[f"{key}_b64"] = base64.b64encode(raw).decode("ascii")
         return plain
     if isinstance(value, tuple):
-        return {key: [_fields(part) if isinstance(part, StemWritten) else part for part in value]}
+        return {key: [_fields(part) if isinstance(part, StemWritten | StemScored) else part for part in value]}
     if value is None or isinstance(value, bool | int | float | str):
         return {key: value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else value}
     raise TypeError(f"{key}: {type(value).__name__} has no JSON form here")

@@ -1,0 +1,37 @@
+"""Tables of scores on stdout: aligned on a terminal, whole lines in a pipe."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mss_cli.console import printable
+
+if TYPE_CHECKING:
+    from mss_cli.evaluation.tables import Table
+
+# Wide enough for every table where nobody looks at columns: no cell is cut in a pipe.
+_PIPE_COLUMNS = 240
+
+
+def show(tables: "Sequence[Table]", *, colour: bool) -> None:
+    """Write tables to stdout."""
+    from rich import box
+    from rich.console import Console as Terminal
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    on_terminal = sys.stdout.isatty()
+    plain = not colour or bool(os.environ.get("NO_COLOR"))
+    terminal = Terminal(
+        file=sys.stdout, no_color=plain, highlight=False, markup=False, width=None if on_terminal else _PIPE_COLUMNS
+    )
+    for table in tables:
+        grid = RichTable(title=Text(printable(table.title)), title_justify="left", box=box.SIMPLE_HEAD, expand=False)
+        for place, column in enumerate(table.columns):
+            grid.add_column(Text(column), justify="left" if place == 0 else "right", no_wrap=not on_terminal)
+        for row in table.rows:
+            grid.add_row(*(Text(printable(cell)) for cell in row))
+        terminal.print(grid)
+        for note in table.notes:
+            terminal.print(Text(f"  {printable(note)}", style="dim"), soft_wrap=True)

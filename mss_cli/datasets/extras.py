@@ -1,0 +1,26 @@
+"""Packages that only some data sets need."""
+
+import importlib
+from types import ModuleType
+
+from mss_cli.errors import UsageError
+
+_DISTRIBUTIONS = {"yaml": "pyyaml"}
+
+
+def require(module: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises
+    ------
+    UsageError
+        If it, or something it imports, is not installed; the line has the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = error.name or module
+        name = _DISTRIBUTIONS.get(missing, missing)
+        raise UsageError(
+            f"the package `{name}` is not installed", hint="run `pip install 'mss-cli[evaluate]'`"
+        ) from error

@@ -1,0 +1,200 @@
+"""A track of a data set: a mixture and its true stems, named but not read."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mss_cli.audio.decode import decode
+from mss_cli.audio.probe import probe
+from mss_cli.errors import InputError
+
+Block = NDArray[np.float32]
+
+VOCALS = "vocals"
+ACCOMPANIMENT = "accompaniment"
+MIXTURE = "mixture"
+# Order of stems in every table and file.
+ORDER = (VOCALS, "drums", "bass", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One signal of one file.
+
+    Attributes
+    ----------
+    path : Path
+    stem_stream : int or None
+        Number of the stream in a MUSDB18 stem file, read as musdb reads it: rounded to 16 bits.
+    channel : int or None
+        Only this channel, as mono; all if None.
+    gain : float
+        Factor on every sample.
+    """
+
+    path: Path
+    stem_stream: int | None = None
+    channel: int | None = None
+    gain: float = 1.0
+
+    def form(self) -> tuple[int, int]:
+        """Give sample rate in Hz and channels.
+
+        Raises
+        ------
+        InputError
+            If the file is not audio, or lacks the channel.
+        """
+        if self.stem_stream is not None:
+            from mss_cli.datasets.stem_streams import stream_form
+
+            return stream_form(self.path, self.stem_stream)
+        info = probe(self.path)
+        if self.channel is None:
+            return info.sample_rate, info.channels
+        if self.channel >= info.channels:
+            hint = "check that this is the data set you named"
+            raise InputError(f"has {info.channels} channels, not {self.channel + 1}", path=str(self.path), hint=hint)
+        return info.sample_rate, 1
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode from the start, (channel, sample) float32.
+
+        Raises
+        ------
+        InputError
+            If it cannot be decoded.
+        """
+        if self.stem_stream is not None:
+            from mss_cli.datasets.stem_streams import stream_blocks
+
+            blocks = stream_blocks(self.path, self.stem_stream)
+        else:
+            blocks = decode(probe(self.path))
+        for block in blocks:
+            chosen = block if self.channel is None else block[self.channel : self.channel + 1]
+            yield chosen if self.gain == 1.0 else chosen * np.float32(self.gain)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A sum of parts, aligned at their starts; usually one."""
+
+    parts: tuple[Part, ...]
+
+    def form(self) -> tuple[int, int]:
+        """Give sample rate in Hz and channels.
+
+        Raises
+        ------
+        InputError
+            If a part cannot be read, or the parts differ in rate or channels.
+        """
+        forms = [part.form() for part in self.parts]
+        for part, form in zip(self.parts, forms, strict=True):
+            if form != forms[0]:
+                raise InputError(
+                    f"{form[1]} channels at {form[0]} Hz, but {self.parts[0].path.name} has {forms[0][1]} at "
+                    f"{forms[0][0]} Hz",
+                    path=str(part.path),
+                    hint="give all files of a track one form",
+                )
+        return forms[0]
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode and add, (channel, sample) float32, as long as the longest part."""
+        if len(self.parts) == 1:
+            yield from self.parts[0].blocks()
+            return
+        for together in aligned([part.blocks() for part in self.parts], until="longest"):
+            yield together.sum(axis=0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One piece of music of a data set.
+
+    Attributes
+    ----------
+    name, subset : str
+        Together unique in the data set.
+    path : Path
+        What a message about the track names.
+    mixture : Signal
+    references : tuple of (str, Signal)
+        True stems by name, in the order `ORDER`, then others by name. `accompaniment` only where the data set has it
+        as a signal of its own.
+    """
+
+    name: str
+    subset: str
+    path: Path
+    mixture: Signal
+    references: tuple[tuple[str, Signal], ...]
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the references."""
+        return tuple(name for name, _ in self.references)
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read for the track, once each."""
+        signals = (self.mixture, *(signal for _, signal in self.references))
+        return tuple(dict.fromkeys(part.path for signal in signals for part in signal.parts))
+
+    def fingerprint(self) -> str:
+        """Give a hash that changes with any file of the track: by name, size and time of change."""
+        return files_fingerprint(self.files())
+
+
+def files_fingerprint(paths: Sequence[Path]) -> str:
+    """Hash names, sizes and times of change; a file that is missing counts as such."""
+    rows: list[list[str | int]] = []
+    for path in sorted(paths):
+        try:
+            status = path.stat()
+            rows.append([str(path), status.st_size, status.st_mtime_ns])
+        except OSError:
+            rows.append([str(path)])
+    return hashlib.sha256(json.dumps(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def in_order(stems: Sequence[str]) -> tuple[str, ...]:
+    """Sort stem names: vocals, drums, bass, other, then the rest by name, accompaniment last."""
+    known = {name: place for place, name in enumerate(ORDER)} | {ACCOMPANIMENT: len(ORDER) + 1}
+    return tuple(sorted(stems, key=lambda name: (known.get(name, len(ORDER)), name)))
+
+
+def aligned(sources: Sequence[Iterator[Block]], *, until: str = "shortest") -> Iterator[Block]:
+    """Read several signals side by side.
+
+    Parameters
+    ----------
+    sources : sequence of iterators of float32 arrays of shape (channel, sample)
+        With equal channels, cut into blocks in any way.
+    until : {"shortest", "longest"}
+        Where to end; "longest" fills with zeros.
+
+    Yields
+    ------
+    float32 array of shape (source, channel, sample)
+        Memory is bounded by the longest block of any source.
+    """
+    waiting: list[Block | None] = [next(source, None) for source in sources]
+    while True:
+        present = [block for block in waiting if block is not None]
+        if not present or (until == "shortest" and len(present) < len(waiting)):
+            return
+        samples = min(block.shape[1] for block in present)
+        together = np.zeros((len(waiting), present[0].shape[0], samples), np.float32)
+        for place, block in enumerate(waiting):
+            if block is None:
+                continue
+            together[place] = block[:, :samples]
+            waiting[place] = block[:, samples:] if block.shape[1] > samples else next(sources[place], None)
+        yield together

@@ -1,0 +1,116 @@
+"""What a user asked of `evaluate`, checked before anything heavy is imported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from mss_cli.devices import PrecisionChoice
+from mss_cli.errors import UsageError
+
+ORACLES = ("irm1", "irm2", "ibm1", "ibm2", "cirm", "mwf")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRequest:
+    """What a user named; opened in every worker.
+
+    Attributes
+    ----------
+    kind : {"model", "estimates", "oracle", "baseline"}
+    name : str
+        Model name or path, folder, oracle; "" for the baseline.
+    device, precision : str
+    threads : int or None
+    segment_seconds, overlap, shifts, seed
+        As in `EngineSettings`.
+    """
+
+    kind: str
+    name: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    segment_seconds: float | None = None
+    overlap: float = 0.25
+    shifts: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked of `evaluate`, as typed; the fields are those of the command's flags."""
+
+    system: SystemRequest
+    dataset: str
+    root: Path | None
+    subset: str | None
+    tracks: tuple[str, ...] | None
+    output: Path
+    scores: str
+    scenario: str
+    against: str | None
+    tolerance: float
+    fail_under: tuple[str, ...]
+    compare: tuple[Path, ...]
+    save_estimates: Path | None
+    published: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The flags that name what is evaluated; exactly one of them must be given."""
+
+    model: str | None
+    estimates: Path | None
+    oracle: str | None
+    baseline_mixture: bool
+
+
+def choose_system(
+    chosen: Chosen,
+    *,
+    device: str,
+    precision: str,
+    threads: int | None,
+    segment_seconds: float | None,
+    overlap: float,
+    shifts: int,
+    seed: int,
+) -> SystemRequest:
+    """Turn the flags into the one system.
+
+    Raises
+    ------
+    UsageError
+        If none or several are named, or one does not exist.
+    """
+    given = {
+        "--model": chosen.model is not None,
+        "--estimates": chosen.estimates is not None,
+        "--oracle": chosen.oracle is not None,
+        "--baseline-mixture": chosen.baseline_mixture,
+    }
+    named = [flag for flag, there in given.items() if there]
+    if len(named) != 1:
+        problem = "nothing to evaluate is named" if not named else f"{' and '.join(named)} are given"
+        raise UsageError(problem, hint=f"give exactly one of {', '.join(given)}")
+    one_of("--precision", precision, get_args(PrecisionChoice))
+    if chosen.model is not None:
+        from mss_cli.weights.manifest import find
+
+        find(chosen.model)
+        return SystemRequest("model", chosen.model, device, precision, threads, segment_seconds, overlap, shifts, seed)
+    if chosen.estimates is not None:
+        return SystemRequest("estimates", str(chosen.estimates), threads=threads)
+    if chosen.oracle is not None:
+        return SystemRequest("oracle", one_of("--oracle", chosen.oracle, ORACLES), threads=threads)
+    return SystemRequest("baseline", threads=threads)
+
+
+def one_of(flag: str, value: str, allowed: Sequence[str]) -> str:
+    """Give a value back if it is allowed; raise `UsageError` with those that are."""
+    if value not in allowed:
+        raise UsageError(f"`{flag} {value}` is not known", hint=f"use one of {', '.join(allowed)}")
+    return value

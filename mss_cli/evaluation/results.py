@@ -1,0 +1,266 @@
+"""One system on one data set: `results.json` and `scores.csv`."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mss_cli.datasets.track import in_order
+from mss_cli.errors import InputError
+from mss_cli.evaluation.aggregate import Rule, combine, summarize
+from mss_cli.evaluation.scores import METRICS, Metric, StemScores, TrackScores, from_json, number, to_json
+from mss_cli.evaluation.significance import bootstrap_interval
+from mss_cli.events import Json
+from mss_cli.files import output_error, publish, temporary_name
+
+SCHEMA: Final = 1
+SCORE_KIND: Final = "bsseval_v4 (images, 1 s frames, 512 taps): median of frames, median of tracks"
+_HINT: Final = "write it anew with `mss-cli evaluate`"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemInfo:
+    """What was evaluated: kind ("model", "estimates", "oracle", "baseline"), name, and what changes its estimates."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """On what: data set, subset, and the number of tracks that published scores of it are over (None if no custom)."""
+
+    name: str
+    subset: str
+    published_tracks: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Scores of one system on one data set.
+
+    Attributes
+    ----------
+    system, dataset
+    scenario : str
+        As asked for: "auto", "four-stems" or "vocals-accompaniment"; each stem says which it was.
+    score_kind : str
+        The rule behind SDR, ISR, SIR and SAR. Numbers of another kind never stand beside these unmarked.
+    decoder : str
+        Libraries that read the references.
+    tracks : tuple of TrackScores
+        By subset and name.
+    """
+
+    system: SystemInfo
+    dataset: DatasetInfo
+    scenario: str
+    score_kind: str
+    decoder: str
+    tracks: tuple[TrackScores, ...]
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Stems of any track, in order."""
+        return in_order(tuple({stem.stem for track in self.tracks for stem in track.stems}))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Metrics of any stem."""
+        found = {frames.metric for track in self.tracks for stem in track.stems for frames in stem.frames}
+        return tuple(metric for metric in METRICS if metric in found)
+
+    def of(self, stem: str) -> list[StemScores]:
+        """Scores of one stem, track by track."""
+        return [scores for track in self.tracks for scores in track.stems if scores.stem == stem]
+
+    def scenario_of(self, stem: str) -> str:
+        """Scenario in which a stem was scored."""
+        return ", ".join(sorted({scores.scenario for scores in self.of(stem)}))
+
+    def medians(self, stem: str, metric: str) -> dict[tuple[str, str], float]:
+        """Score per track, by (subset, track): the median of frames, or the one number of `uSDR` and `SI-SDR`."""
+        found = {}
+        for track in self.tracks:
+            for scores in track.stems:
+                if scores.stem == stem:
+                    found[track.subset, track.name] = _per_track(scores, metric)
+        return found
+
+    def value(self, stem: str, metric: str, rule: Rule = Rule.MEDIAN) -> float:
+        """One number for the set: median or mean over tracks of the score per track; NaN if there is none."""
+        values = np.array(list(self.medians(stem, metric).values()), np.float64)
+        return float(combine(values, rule))
+
+    def only(self, keys: Set[tuple[str, str]]) -> "Results":
+        """Keep the tracks with these (subset, track)."""
+        return replace(self, tracks=tuple(track for track in self.tracks if (track.subset, track.name) in keys))
+
+    def interval(self, stem: str, metric: str) -> tuple[float, float]:
+        """95 % bootstrap interval over tracks of the median of `medians`."""
+        found = bootstrap_interval(np.array(list(self.medians(stem, metric).values()), np.float64))
+        return found.low, found.high
+
+
+def _per_track(scores: StemScores, metric: str) -> float:
+    if metric == "uSDR":
+        return scores.usdr
+    if metric == "SI-SDR":
+        return scores.si_sdr
+    return next((frames.median() for frames in scores.frames if frames.metric == metric), math.nan)
+
+
+def to_text(results: Results) -> str:
+    """Write results as strict JSON with sorted keys: the same results give the same bytes."""
+    document: dict[str, Json] = {
+        "schema": SCHEMA,
+        "system": {
+            "kind": results.system.kind,
+            "name": results.system.name,
+            "settings": dict(results.system.settings),
+        },
+        "dataset": {
+            "name": results.dataset.name,
+            "subset": results.dataset.subset,
+            "tracks": len(results.tracks),
+            "published_tracks": results.dataset.published_tracks,
+        },
+        "scenario": results.scenario,
+        "score_kind": results.score_kind,
+        "decoder": results.decoder,
+        "tracks": [to_json(track) for track in results.tracks],
+        "summary": {stem: _summary(results, stem) for stem in results.stems},
+    }
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _summary(results: Results, stem: str) -> dict[str, Json]:
+    entry: dict[str, Json] = {"scenario": results.scenario_of(stem)}
+    for metric in (*results.metrics, "uSDR", "SI-SDR"):
+        values = np.array(list(results.medians(stem, metric).values()), np.float64)
+        over = summarize(values)
+        interval = bootstrap_interval(values)
+        figures: dict[str, Json] = {
+            "ci95": [number(interval.low), number(interval.high)],
+            "deviation": number(over.deviation),
+            "lower_quartile": number(over.lower_quartile),
+            "maximum": number(over.maximum),
+            "minimum": number(over.minimum),
+            "scored_tracks": over.tracks,
+            "tracks": len(values),
+            "upper_quartile": number(over.upper_quartile),
+        }
+        if metric in METRICS:
+            frames = [
+                column.values for scores in results.of(stem) for column in scores.frames if column.metric == metric
+            ]
+            figures["median_of_medians"] = number(over.median)
+            figures["mean_of_medians"] = number(over.mean)
+            figures["frames"] = sum(len(values) for values in frames)
+            figures["nan_frames"] = sum(not math.isfinite(value) for values in frames for value in values)
+        else:
+            figures["median"], figures["mean"] = number(over.median), number(over.mean)
+        entry[metric] = figures
+    return entry
+
+
+def to_csv(results: Results) -> str:
+    """Write one row per track, stem and metric: median and mean of frames, frames, frames without a score."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["subset", "track", "stem", "scenario", "metric", "median", "mean", "frames", "nan_frames", "reason"]
+    )
+    for track in results.tracks:
+        for stem in track.stems:
+            base = [track.subset, track.name, stem.stem, stem.scenario]
+            for column in stem.frames:
+                counts = [len(column.values), sum(not math.isfinite(value) for value in column.values)]
+                writer.writerow([*base, column.metric, _cell(column.median()), _cell(column.mean()), *counts, ""])
+            for name, value in (("uSDR", stem.usdr), ("SI-SDR", stem.si_sdr)):
+                writer.writerow([*base, name, _cell(value), _cell(value), "", "", stem.reason or ""])
+    return text.getvalue()
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6f}" if math.isfinite(value) else ""
+
+
+def write_results(results: Results, folder: Path) -> Path:
+    """Write `results.json` and `scores.csv`; give the path of the first.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    """
+    write_text(folder / "scores.csv", to_csv(results))
+    write_text(folder / "results.json", to_text(results))
+    return folder / "results.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise output_error(path, error) from error
+    publish({temporary: path})
+
+
+def read_results(path: Path) -> Results:
+    """Read a `results.json`.
+
+    Raises
+    ------
+    InputError
+        If it is missing or not what `to_text` writes.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise InputError("cannot be read", path=str(path), hint="check the name") from error
+    except ValueError as error:
+        raise InputError("not a results file", path=str(path), hint=_HINT) from error
+    try:
+        return _results(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not a results file: {error}", path=str(path), hint=_HINT) from error
+
+
+def _results(document: Mapping[str, Json]) -> Results:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']} is not {SCHEMA}")
+    system, dataset, tracks = document["system"], document["dataset"], document["tracks"]
+    if not isinstance(system, dict) or not isinstance(dataset, dict) or not isinstance(tracks, list):
+        raise ValueError("system, dataset or tracks are of the wrong type")
+    settings, published = system["settings"], dataset["published_tracks"]
+    if not isinstance(settings, dict) or not (published is None or isinstance(published, int)):
+        raise ValueError("settings or published_tracks are of the wrong type")
+    return Results(
+        system=SystemInfo(str(system["kind"]), str(system["name"]), settings),
+        dataset=DatasetInfo(str(dataset["name"]), str(dataset["subset"]), published),
+        scenario=str(document["scenario"]),
+        score_kind=str(document["score_kind"]),
+        decoder=str(document["decoder"]),
+        tracks=tuple(from_json(track) for track in tracks),
+    )

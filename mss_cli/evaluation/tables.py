@@ -1,0 +1,120 @@
+"""Tables of scores as plain values: what a terminal, Markdown or a test can show. Nothing is computed anew."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mss_cli.evaluation.aggregate import Rule
+from mss_cli.evaluation.published import KINDS, PublishedSystem
+from mss_cli.evaluation.results import Results
+
+MISSING = "-"
+# Marks behind a system's name, and what they say.
+OTHER_DATA = "*"
+OTHER_KIND = "†"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a title, with notes below.
+
+    Attributes
+    ----------
+    title : str
+    columns : tuple of str
+    rows : tuple of tuple of str
+        As long as the columns; the first cell is a name, the others are numbers or short words.
+    notes : tuple of str
+        One line each.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def decibels(value: float) -> str:
+    """Write a score with two decimals; `-` where there is none."""
+    return f"{value:.2f}" if math.isfinite(value) else MISSING
+
+
+def heading(results: Results) -> str:
+    """Name what a table is over: system, data, number of tracks against the published number."""
+    data = results.dataset
+    published = "" if data.published_tracks is None else f" of the published {data.published_tracks}"
+    preview = " (7 s previews)" if data.name == "musdb18-7s" else ""
+    subset = "" if data.subset == "all" else f" {data.subset}"
+    return f"{results.system.name} on {data.name}{preview}{subset}, {len(results.tracks)}{published} tracks"
+
+
+def score_table(results: Results) -> Table:
+    """Show every stem: medians of medians, other rules, how many tracks and frames stand behind them."""
+    metrics = results.metrics
+    columns = ("stem", "scenario", *metrics, "SDR 95 %", "SDR mean", "uSDR", "SI-SDR", "tracks", "NaN frames")
+    rows = []
+    for stem in results.stems:
+        scored = [scores for scores in results.of(stem) if scores.frames]
+        frames = sum(scores.frame_count for scores in scored)
+        missing = sum(scores.nan_frames for scores in scored)
+        low, high = results.interval(stem, "SDR")
+        rows.append(
+            (
+                stem,
+                results.scenario_of(stem),
+                *(decibels(results.value(stem, metric)) for metric in metrics),
+                f"{decibels(low)} to {decibels(high)}",
+                decibels(results.value(stem, "SDR", Rule.MEAN)),
+                decibels(results.value(stem, "uSDR", Rule.MEAN)),
+                decibels(results.value(stem, "SI-SDR", Rule.MEDIAN)),
+                f"{len(scored)} of {len(results.tracks)}",
+                f"{missing} of {frames}",
+            )
+        )
+    notes = (
+        f"{', '.join(metrics)}: {results.score_kind}, dB",
+        "SDR 95 %: bootstrap interval over tracks; SDR mean: mean of medians; uSDR: global SDR, mean of tracks; "
+        "SI-SDR: median of tracks",
+        "NaN frames are those in which some reference or estimate is silent: no median counts them",
+        f"references decoded by {results.decoder}",
+    )
+    return Table(heading(results), columns, tuple(rows), notes)
+
+
+def published_table(results: Results, systems: Sequence[PublishedSystem]) -> Table:
+    """Show our SDR above published systems, marking other data and other kinds of score."""
+    stems = ("vocals", "drums", "bass", "other", "accompaniment")
+    ours = [results.value(stem, "SDR") for stem in stems]
+    data = f"{results.dataset.name} {results.dataset.subset}, {len(results.tracks)} tracks"
+    rows = [(results.system.name, *map(decibels, ours), decibels(_mean(ours[:4])), "MM", data, "this run")]
+    for system in systems:
+        values = [system.score(stem, "SDR") for stem in stems]
+        marks = (OTHER_KIND if system.kind != "MM" else "") + (OTHER_DATA if not _same_data(results, system) else "")
+        where = f"{system.dataset} {system.subset}, {system.tracks or '?'} tracks"
+        cells = (*map(decibels, values), decibels(_mean(values[:4])), system.kind, where, system.extra_data)
+        rows.append((f"{system.name} {marks}".rstrip(), *cells))
+    used = sorted({system.kind for system in systems} | {"MM"})
+    notes = [f"{kind}: {KINDS[kind]}" for kind in used]
+    notes.append(f"{OTHER_DATA} other tracks than this run's: not comparable with it")
+    if any(system.kind != "MM" for system in systems):
+        notes.append(f"{OTHER_KIND} another kind of score: not comparable with MM")
+    notes += _sources(systems)
+    columns = ("SDR in dB", *stems, "mean of 4", "kind", "data", "trained on extra songs")
+    return Table("beside published systems", columns, tuple(rows), tuple(notes))
+
+
+def _same_data(results: Results, system: PublishedSystem) -> bool:
+    data = results.dataset
+    return (system.dataset, system.subset, system.tracks) == (data.name, data.subset, len(results.tracks))
+
+
+def _sources(systems: Sequence[PublishedSystem]) -> list[str]:
+    by_source: dict[str, list[str]] = {}
+    for system in systems:
+        by_source.setdefault(system.source, []).append(system.name)
+    return [f"{', '.join(names)}: {source}" for source, names in by_source.items()]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of four medians; NaN if one is missing."""
+    return sum(values) / len(values)
