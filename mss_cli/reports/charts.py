@@ -15,7 +15,7 @@ from mss_cli.reports.results import METRICS, Metric, SystemResults, TrackScores
 
 WIDTH: Final = 300
 _MARGIN: Final = 8
-_ROW: Final = 42
+_ROW: Final = 48
 _AXIS: Final = 22
 _LONGEST_LABEL: Final = 32
 _STEM_ORDER: Final = ("vocals", "drums", "bass", "other", "accompaniment")

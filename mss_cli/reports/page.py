@@ -57,7 +57,7 @@ class Middle:
 
     median: str
     interval: str
-    counts: str
+    counts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def _middle(system: SystemResults, stem: str, metric: Metric) -> Middle:
     values = np.array(list(system.medians(stem, metric).values()), np.float64)
     scores = [track.stems[stem] for track in system.tracks if stem in track.stems]
     nan, frames = sum(each.nan_frames for each in scores), sum(each.frames for each in scores)
-    counts = f"{len(values)} tracks; {nan} of {frames} frames without a number"
+    counts = (f"{len(values)} tracks", f"{nan} of {frames} frames NaN")
     if not len(values):
         return Middle(DASH, "", counts)
     interval = bootstrap_interval(values)

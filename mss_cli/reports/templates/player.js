@@ -34,6 +34,7 @@
       this.voices = [];
       this.run = 0; // counts plays, so that a play that waits for its sound can see that it was called off
       this.wanted = false;
+      this.frame = 0; // the one picture frame asked for
       this.range = root.querySelector("input[type=range]");
       this.listen();
       this.show();
@@ -222,7 +223,8 @@
         this.position = 0;
       }
       this.place();
-      if (this.playing) requestAnimationFrame(() => this.tick());
+      cancelAnimationFrame(this.frame);
+      if (this.playing) this.frame = requestAnimationFrame(() => this.tick());
     }
 
     // Puts clock, slider and the line over the pictures where the sound is.
