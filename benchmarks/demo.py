@@ -63,11 +63,11 @@ def main() -> int:
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if run.returncode:
             return run.returncode
-        report(source, folder, run.stdout)
+        report(source, run.stdout, kept=arguments.output)
     return 0
 
 
-def report(source: Path, folder: Path, events: str) -> None:
+def report(source: Path, events: str, *, kept: Path | None) -> None:
     """Print the table."""
     import json
 
@@ -89,14 +89,13 @@ def report(source: Path, folder: Path, events: str) -> None:
         table.add_row(*row, f"{score:.2f}", f"{floor:.2f}", f"{score - floor:+.2f}")
     console.print(table)
     cap = sdr(mixture, sum(references.values(), np.zeros_like(mixture)))
-    kept = "" if folder.is_relative_to(tempfile.gettempdir()) else f" Stems are in {folder}."
     console.print(
         f"Mean above the floor: {np.mean(gains):+.2f} dB. Floor: the mixture times the best constant gain per stem.\n"
         f"This file's mixture is a mastered mix, {cap:.1f} dB away from the sum of its own stems: that "
         "caps every score.\n"
         "SDR is over the whole excerpt, against the file's own streams.\n"
         "Song: The Easton Ellises, Falcon 69 (MUSDB18 test set, its licence): for trying only, not for training or "
-        f"publishing.{kept}",
+        + ("publishing." if kept is None else f"publishing. Stems are in {kept}."),
         highlight=False,
     )
 

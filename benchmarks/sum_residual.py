@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+
 from demo import signal, song
 
 FORMATS = (
