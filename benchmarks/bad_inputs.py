@@ -94,7 +94,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case, arguments in cases(folder):
-            before = {path for path in folder.rglob("*")}
+            before = set(folder.rglob("*"))
             done = subprocess.run(
                 [sys.executable, "-m", "mss_cli", "separate", *arguments, "--quiet"],
                 cwd=folder,
@@ -103,7 +103,7 @@ def main() -> int:
                 check=False,
                 preexec_fn=lambda case=case: restrict(case),
             )
-            left = {path for path in folder.rglob("*")} - before
+            left = set(folder.rglob("*")) - before
             kept = ", ".join(str(path.relative_to(folder)) for path in sorted(left)) or "nothing"
             message = done.stderr.strip().replace("\n", " ⏎ ").replace("|", "\\|")
             print(f"| {case} | {message} | {done.returncode} | {kept} |")

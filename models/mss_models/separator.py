@@ -35,17 +35,28 @@ class Separator(Protocol):
     """
 
     @property
-    def stems(self) -> tuple[str, ...]: ...
+    def stems(self) -> tuple[str, ...]:
+        """Names of the estimates, in the order of the stem axis."""
+
     @property
-    def sample_rate(self) -> int: ...
+    def sample_rate(self) -> int:
+        """Rate of the mixture it expects, Hz."""
+
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Channels it expects: 1 or 2."""
+
     @property
-    def segment_samples(self) -> int: ...
+    def segment_samples(self) -> int:
+        """Segment length it works best with, in samples at `sample_rate`."""
+
     @property
-    def normalization(self) -> Normalization: ...
+    def normalization(self) -> Normalization:
+        """What a first pass over the whole track must measure."""
+
     @property
-    def precisions(self) -> tuple[Precision, ...]: ...
+    def precisions(self) -> tuple[Precision, ...]:
+        """Precisions it can compute in."""
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Move to a device and fix the precision, once, before the first call of `separate`.

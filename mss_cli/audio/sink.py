@@ -14,6 +14,7 @@ from mss_cli.files import output_error
 
 _BUFFER_BYTES: Final = 1 << 18
 
+
 class Sink:
     """A binary file for libsndfile and libav, which both lose the reason of a failed write.
 

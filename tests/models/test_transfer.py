@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from mss_models.streaming import StreamSettings, stream
 from mss_models.transfer import Transfer
 from toys import Gains
