@@ -16,6 +16,8 @@ def find_dsd100(root: Path) -> list[Track]:
         for mixture in sorted((root / "Mixtures" / folder).glob(f"*/{MIXTURE}.*")):
             name = mixture.parent.name
             stems = audio_files(root / "Sources" / folder / name)
-            references = tuple((stem, Signal((Part(stems[stem]),))) for stem in ORDER if stem in stems)
+            references = tuple(
+                (stem, Signal((Part(stems[stem], sixteen_bits=True),))) for stem in ORDER if stem in stems
+            )
             tracks.append(Track(name, subset, mixture.parent, Signal((Part(mixture),)), references))
     return tracks

@@ -59,7 +59,7 @@ def folder_track(folder: Path, subset: str) -> Track:
             raise DatasetError(f"holds {names}", path=str(folder), hint="keep one of them")
         files[path.stem] = path
     mixture = files.pop(MIXTURE)
-    references = tuple((name, Signal((Part(files[name]),))) for name in in_order(tuple(files)))
+    references = tuple((name, Signal((Part(files[name], sixteen_bits=True),))) for name in in_order(tuple(files)))
     return Track(folder.name, subset, folder, Signal((Part(mixture),)), references)
 
 

@@ -67,7 +67,7 @@ def _track(folder: Path, metadata: Path, coefficients: Mapping[str, float]) -> T
         if not path.is_file():
             raise DatasetError("no such file", path=str(path), hint=f"{metadata.name} names it: complete the data set")
         gain = coefficients.get(key.removeprefix("S").lstrip("0"), 1.0)
-        parts.setdefault(_stem_name(stem.get("instrument")), []).append(Part(path, gain=gain))
+        parts.setdefault(_stem_name(stem.get("instrument")), []).append(Part(path, gain=gain, sixteen_bits=True))
     mixture = folder / str(document.get("mix_filename") or f"{folder.name}_MIX.wav")
     if not mixture.is_file():
         raise DatasetError("no such file", path=str(mixture), hint=f"{metadata.name} names it: complete the data set")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mss_cli.audio.access import check_readable
 from mss_cli.audio.libav import open_input
+from mss_cli.datasets.rounding import to_sixteen_bits
 from mss_cli.errors import InputError
 
 Block = NDArray[np.float32]
 
-_FULL_SCALE = np.float32(32768)
 # Frames of AAC hold 1024 samples: this many are joined to one block.
 _BLOCK_SAMPLES = 1 << 16
 
@@ -90,7 +90,4 @@ def stream_blocks(path: Path, number: int, *, sixteen_bits: bool = True) -> Iter
 
 def _samples(frame: av.AudioFrame, sixteen_bits: bool) -> Block:
     samples: Block = frame.to_ndarray().astype(np.float32, copy=False)  # planar AAC: (channel, sample)
-    if not sixteen_bits:
-        return samples
-    rounded = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-    return np.asarray(rounded / _FULL_SCALE, np.float32)
+    return to_sixteen_bits(samples) if sixteen_bits else samples

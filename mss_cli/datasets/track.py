@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mss_cli.audio.decode import decode
 from mss_cli.audio.probe import probe
+from mss_cli.datasets.rounding import is_lossy, to_sixteen_bits
 from mss_cli.errors import InputError
 
 Block = NDArray[np.float32]
@@ -35,12 +36,15 @@ class Part:
         Only this channel, as mono; all if None.
     gain : float
         Factor on every sample.
+    sixteen_bits : bool
+        Round to 16 bits if the file is lossy, as a true stem: see `mss_cli.datasets.rounding`.
     """
 
     path: Path
     stem_stream: int | None = None
     channel: int | None = None
     gain: float = 1.0
+    sixteen_bits: bool = False
 
     def form(self) -> tuple[int, int]:
         """Give sample rate in Hz and channels.
@@ -75,7 +79,10 @@ class Part:
 
             blocks = stream_blocks(self.path, self.stem_stream)
         else:
-            blocks = decode(probe(self.path))
+            info = probe(self.path)
+            blocks = decode(info)
+            if self.sixteen_bits and is_lossy(info):
+                blocks = map(to_sixteen_bits, blocks)
         for block in blocks:
             chosen = block if self.channel is None else block[self.channel : self.channel + 1]
             yield chosen if self.gain == 1.0 else chosen * np.float32(self.gain)

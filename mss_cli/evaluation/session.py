@@ -21,7 +21,7 @@ from mss_cli.events import Listener, Warned
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a run gave: results and where they lie (None without a scored track), tables, tracks asked for, exit code."""
+    """What a run gave: results and where they lie (None without a scored track), tables, all tracks, exit code."""
 
     results: Results | None
     path: Path | None

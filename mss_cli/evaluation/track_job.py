@@ -173,7 +173,7 @@ def decoder_versions() -> str:
     import soundfile
 
     codec = ".".join(str(part) for part in av.library_versions["libavcodec"])
-    return f"libavcodec {codec} / libsndfile {soundfile.__libsndfile_version__}"
+    return f"libavcodec {codec} / libsndfile {soundfile.__libsndfile_version__}, lossy ones rounded to 16 bits"
 
 
 def _read_record(path: Path, fingerprint: str) -> TrackScores | None:

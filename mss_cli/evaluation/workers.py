@@ -104,6 +104,16 @@ def _work(connection: Connection, job: Job) -> None:
     scorer = Scorer(job)
     try:
         while True:
-            connection.send(scorer.run(connection.recv()))
+            connection.send(_outcome(scorer, connection.recv()))
     except (EOFError, OSError):
         return  # the parent has gone, or has no more tracks
+
+
+def _outcome(scorer: Scorer, track: Track) -> Outcome:
+    """Do one track; a bug costs that track."""
+    try:
+        return scorer.run(track)
+    except Exception as error:
+        hint = "this is a bug; run this track with `--jobs 1` to save a traceback"
+        text = f"internal error: {type(error).__name__}: {error}"
+        return Outcome(None, failure=Failure(ExitCode.INTERNAL, text, None, hint))
