@@ -1,0 +1,43 @@
+"""How long the quick answers of the command take: help, a usage error, a missing file; and whether torch is imported."""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+CASES = (
+    ("mss-cli --help", ["--help"]),
+    ("mss-cli separate --help", ["separate", "--help"]),
+    ("mss-cli separate song.wav --modle x", ["separate", "song.wav", "--modle", "x"]),
+    ("mss-cli separate missing.wav", ["separate", "missing.wav"]),
+    ("mss-cli separate song.wav --model clasical", ["separate", "song.wav", "--model", "clasical"]),
+    ("mss-cli models", ["models"]),
+)
+
+
+def imports_torch(arguments: list[str]) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mss_cli", *arguments], capture_output=True, text=True, check=False
+    )
+    return any(line.rstrip().endswith("| torch") for line in done.stderr.splitlines())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    print("| command | median, s | largest, s | exit | imports torch |\n| --- | --- | --- | --- | --- |")
+    for label, arguments in CASES:
+        times = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", "mss_cli", *arguments], capture_output=True, check=False)
+            times.append(time.perf_counter() - started)
+        torch = "yes" if imports_torch(arguments) else "no"
+        print(f"| `{label}` | {statistics.median(times):.2f} | {max(times):.2f} | {done.returncode} | {torch} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
