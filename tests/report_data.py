@@ -10,12 +10,12 @@ STEMS = ("vocals", "drums", "bass", "other")
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
 
-def stem_scores(medians, *, frames=10, nan_frames=0):
+def stem_scores(medians, *, frames=10, nan_frames=0, scenario="four-stems"):
     """One stem with a median per metric; every frame has it, but for the NaN ones."""
     values = {metric: [None] * nan_frames + [value] * (frames - nan_frames) for metric, value in medians.items()}
     whole = medians.get("SDR")
     return {
-        "scenario": "four-stems",
+        "scenario": scenario,
         "frames": values,
         "median": dict(medians),
         "mean": dict(medians),
@@ -31,7 +31,7 @@ def document(name, tracks, *, kind="model", published=50, subset="test", setting
         "schema": 1,
         "system": {"kind": kind, "name": name, "settings": settings or {}},
         "dataset": {"name": "musdb18", "subset": subset, "tracks": len(tracks), "published_tracks": published},
-        "scenario": "four stems",
+        "scenario": "auto",
         "score_kind": "BSSEval v4, median of frames, median of tracks",
         "decoder": "libav",
         "tracks": [

@@ -67,6 +67,7 @@ class Entry:
     track: str
     system: str
     stem: str
+    scenario: str
     scores: tuple[tuple[str, float | None], ...]
     nan_frames: int
     counts: str
@@ -150,6 +151,7 @@ def _render(systems: Sequence[SystemResults], excerpts: Sequence[Excerpt]) -> st
     lead: Metric = metrics[0] if metrics else "SDR"
     stems = stems_of(systems)
     comparisons = compare(systems, lead)
+    scenarios = {stem: _scenarios(systems, stem) for stem in stems}
     return environment.get_template("page.html").render(
         style=Markup("\n" + _text("page.css")),
         script=Markup(script),
@@ -169,6 +171,8 @@ def _render(systems: Sequence[SystemResults], excerpts: Sequence[Excerpt]) -> st
         level=SIGNIFICANT,
         score_names=[*METRICS, "uSDR", "SI-SDR"],
         entries=_entries(systems),
+        scenarios=scenarios,
+        one_scenario=len(set(scenarios.values())) == 1,
         excerpts=[prepare(excerpt) for excerpt in excerpts],
         lowest_hz=LOWEST_HZ,
         range_db=RANGE_DB,
@@ -203,12 +207,27 @@ def _tracks(system: SystemResults) -> str:
     return f"{len(system.tracks)} of the {system.published_tracks} that published scores are over"
 
 
+def _scenario(system: SystemResults) -> str:
+    """Name the scenario that all stems were scored in, or each one with its stems."""
+    stems: dict[str, list[str]] = {}
+    for stem in stems_of([system]):
+        stems.setdefault(system.scenario_of(stem), []).append(stem)
+    if len(stems) < 2:
+        return next(iter(stems), system.scenario)
+    return "; ".join(f"{scenario}: {', '.join(names)}" for scenario, names in stems.items())
+
+
+def _scenarios(systems: Sequence[SystemResults], stem: str) -> str:
+    having = [system for system in systems if any(stem in track.stems for track in system.tracks)]
+    return ", ".join(sorted({system.scenario_of(stem) for system in having}))
+
+
 def _facts(systems: Sequence[SystemResults]) -> list[Fact]:
     """Give what a reader must know before comparing numbers."""
     kinds: tuple[tuple[str, Callable[[SystemResults], str]], ...] = (
         ("Data set", _dataset),
         ("Tracks", _tracks),
-        ("Scenario", lambda system: system.scenario),
+        ("Scenario", _scenario),
         ("Score kind", lambda system: system.score_kind),
         ("Decoder", lambda system: system.decoder),
     )
@@ -221,7 +240,7 @@ def _notes(systems: Sequence[SystemResults]) -> list[str]:
         f"{name} differs between the systems: their numbers cannot be compared as they stand."
         for name, values in (
             ("The data set", {(system.dataset, system.subset) for system in systems}),
-            ("The scenario", {system.scenario for system in systems}),
+            ("The scenario", {_scenario(system) for system in systems}),
             ("The kind of score", {system.score_kind for system in systems}),
             ("The decoder", {system.decoder for system in systems}),
         )
@@ -251,16 +270,17 @@ def _middle(system: SystemResults, stem: str, metric: Metric) -> Middle:
 
 def _entries(systems: Sequence[SystemResults]) -> list[Entry]:
     """Give a row per track, system and stem; tracks in the order they first appear."""
-    by_key = [({track.key: track for track in system.tracks}, system.name) for system in systems]
+    by_key = [({track.key: track for track in system.tracks}, system) for system in systems]
     entries: list[Entry] = []
     for key, label in track_labels(systems).items():
-        for tracks, name in by_key:
+        for tracks, system in by_key:
             for stem in stems_of(systems):
                 if key not in tracks or stem not in tracks[key].stems:
                     continue
                 scores = tracks[key].stems[stem]
                 values = [(str(metric), scores.median.get(metric)) for metric in METRICS]
                 values += [("uSDR", scores.usdr), ("SI-SDR", scores.si_sdr)]
+                scenario = scores.scenario or system.scenario
                 counts = scores.reason or f"{scores.nan_frames} of {scores.frames}"
-                entries.append(Entry(label, name, stem, tuple(values), scores.nan_frames, counts))
+                entries.append(Entry(label, system.name, stem, scenario, tuple(values), scores.nan_frames, counts))
     return entries

@@ -32,6 +32,8 @@ class StemScores:
         Frames without a number, which no median or mean counts.
     usdr, si_sdr : float or None
         Scores over the whole track.
+    scenario : str
+        With which other stems it was scored: SIR and SAR depend on it. Empty if the file does not say.
     reason : str
         Why the stem was not scored; empty if it was.
     """
@@ -42,6 +44,7 @@ class StemScores:
     nan_frames: int
     usdr: float | None
     si_sdr: float | None
+    scenario: str
     reason: str
 
 
@@ -75,7 +78,7 @@ class SystemResults:
     published_tracks : int or None
         Tracks that published scores on this subset are over.
     scenario, score_kind, decoder : str
-        What was scored against what, by which rule, and how references were read.
+        What was asked to be scored against what, by which rule, and how references were read.
     tracks : tuple of TrackScores
         In the order of the file.
     """
@@ -90,6 +93,11 @@ class SystemResults:
     score_kind: str
     decoder: str
     tracks: tuple[TrackScores, ...]
+
+    def scenario_of(self, stem: str) -> str:
+        """Give the scenario in which a stem was scored; the one asked for if its tracks do not say."""
+        found = {track.stems[stem].scenario or self.scenario for track in self.tracks if stem in track.stems}
+        return ", ".join(sorted(found)) or self.scenario
 
     def medians(self, stem: str, metric: Metric) -> dict[tuple[str, str], float]:
         """Give the track medians that are finite, by the key of their track, in the order of the file."""
@@ -257,6 +265,7 @@ def _stem(node: _Node) -> StemScores:
         nan_frames=node.key("nan_frames").count(),
         usdr=None if usdr is None else usdr.score(),
         si_sdr=None if si_sdr is None else si_sdr.score(),
+        scenario=_text_or_empty(node.optional("scenario")),
         reason=_text_or_empty(node.optional("reason")),
     )
 

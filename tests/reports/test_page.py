@@ -85,7 +85,7 @@ def test_hostile_names_stay_text(report, tmp_path):
     tracks = {HOSTILE: {HOSTILE: stem_scores({"SDR": 1.0})}, "other": {HOSTILE: stem_scores({"SDR": 2.0})}}
     first = document(HOSTILE, tracks, settings={HOSTILE: HOSTILE})
     excerpt = Excerpt(HOSTILE, HOSTILE, 0, 1, {HOSTILE: write_tone(tmp_path / "a.wav", 440)})
-    text = report(first, document("b", tracks, scenario=HOSTILE), excerpts=[excerpt])
+    text = report(first, document("b", tracks, scenario=HOSTILE, decoder=HOSTILE), excerpts=[excerpt])
     page = Elements(text)
     assert len(page.all("script")) == 1
     assert {image["src"][:22] for image in page.all("img")} == {"data:image/png;base64,"}
@@ -134,7 +134,7 @@ def test_a_stem_that_was_not_scored_says_why(report):
 
 def test_what_was_scored_is_named(report):
     text = " ".join(Elements(report(seeded("a", tracks=8))).texts)
-    for words in ("8 of the 50", "musdb18, test", "four stems", "median of frames, median of tracks", "libav"):
+    for words in ("8 of the 50", "musdb18, test", "four-stems", "median of frames, median of tracks", "libav"):
         assert words in text
     assert "Fewer tracks than the published scores are over" in text
 
@@ -147,7 +147,6 @@ def test_as_many_tracks_as_published_need_no_warning(report):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"scenario": "vocals and accompaniment"}, "The scenario differs"),
         ({"score_kind": "BSSEval v3"}, "The kind of score differs"),
         ({"decoder": "ffmpeg"}, "The decoder differs"),
         ({"subset": "train"}, "The data set differs"),
@@ -156,6 +155,29 @@ def test_as_many_tracks_as_published_need_no_warning(report):
 def test_systems_that_cannot_be_compared_are_named(report, change, words):
     assert words in report(seeded("a"), seeded("b", **change))
     assert words not in report(seeded("a"), seeded("b"))
+
+
+def test_every_table_names_the_scenario_of_its_stems(report):
+    tracks = {
+        f"t{number}": {
+            "vocals": stem_scores({"SDR": number}, scenario="vocals-accompaniment"),
+            "drums": stem_scores({"SDR": number + 1}),
+        }
+        for number in range(1, 8)
+    }
+    text = report(document("a", tracks), document("b", tracks))
+    assert "vocals-accompaniment: vocals; four-stems: drums" in Elements(text).texts
+    for start, end in (("summary", "boxes"), ("boxes", "tracks"), ("tracks", "differences"), ("scores", "</table>")):
+        part = text[text.index(f'id="{start}"') :]
+        part = part[: part.index(end if end.startswith("<") else f'id="{end}"')]
+        assert "vocals-accompaniment" in part
+        assert "four-stems" in part
+
+
+def test_systems_scored_in_other_scenarios_are_named(report):
+    pair = document("b", {"t": {"vocals": stem_scores({"SDR": 1.0}, scenario="vocals-accompaniment")}})
+    four = document("a", {"t": {"vocals": stem_scores({"SDR": 1.0})}})
+    assert "The scenario differs" in report(four, pair)
 
 
 def test_a_difference_names_its_direction(report):
