@@ -64,12 +64,17 @@ class BssEvalScores:
     sdr, isr, sir, sar : Tensor of shape (stem, frame)
         Ratios of the stem to all distortion, to its spatial distortion, to interference, to artifacts. `isr` is
         NaN in the sources version.
+    stable : bool
+        False if a reference has an empty band (a lossy decoder's, not rounded to 16 bits): then rounding decides the
+        last tenths of `isr`, `sir` and `sar`, and no two computers, or museval with another number of threads, agree.
+        `sdr` is never touched.
     """
 
     sdr: Tensor
     isr: Tensor
     sir: Tensor
     sar: Tensor
+    stable: bool = True
 
     @property
     def nan_frames(self) -> int:
@@ -187,7 +192,7 @@ class BssEval:
             isr = _decibels(energies[SIGNAL], energies[SPATIAL], silent)
         sir = _decibels(energies[FILTERED], energies[INTERFERENCE], silent)
         sar = _decibels(energies[PROJECTED], energies[ARTIFACTS], silent)
-        return BssEvalScores(sdr=sdr, isr=isr, sir=sir, sar=sar)
+        return BssEvalScores(sdr=sdr, isr=isr, sir=sir, sar=sar, stable=self._filter.stable)
 
     def _blocks(self, reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
         check_blocks(reference, estimate, stems=self._stems, channels=self._channels)
@@ -368,7 +373,8 @@ def bss_eval_permuted(
     def picked(name: str) -> Tensor:
         return torch.stack([getattr(rolled[(e - j) % stems], name)[j] for j, e in enumerate(order)])
 
-    scores = BssEvalScores(sdr=picked("sdr"), isr=picked("isr"), sir=picked("sir"), sar=picked("sar"))
+    stable = all(scores.stable for scores in rolled)
+    scores = BssEvalScores(sdr=picked("sdr"), isr=picked("isr"), sir=picked("sir"), sar=picked("sar"), stable=stable)
     return scores, order
 
 
@@ -392,6 +398,7 @@ def _framewise(
         isr=torch.cat([f.isr for f in frames], dim=1),
         sir=torch.cat([f.sir for f in frames], dim=1),
         sar=torch.cat([f.sar for f in frames], dim=1),
+        stable=all(f.stable for f in frames),
     )
 
 

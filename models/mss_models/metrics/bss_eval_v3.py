@@ -24,12 +24,15 @@ class SourcesScores:
     sdr, sir, sar : Tensor of shape (stem,)
     order : tuple of int
         Estimate ``order[j]`` was scored against reference j.
+    stable : bool
+        As in `bss_eval.BssEvalScores`; here it concerns `sdr` too.
     """
 
     sdr: Tensor
     sir: Tensor
     sar: Tensor
     order: tuple[int, ...]
+    stable: bool
 
 
 def bss_eval_sources(
@@ -76,7 +79,9 @@ def bss_eval_sources(
         )
     else:
         scores, order = _in_order(reference, estimate, filter_taps), tuple(range(reference.shape[0]))
-    return SourcesScores(sdr=scores.sdr[:, 0], sir=scores.sir[:, 0], sar=scores.sar[:, 0], order=order)
+    return SourcesScores(
+        sdr=scores.sdr[:, 0], sir=scores.sir[:, 0], sar=scores.sar[:, 0], order=order, stable=scores.stable
+    )
 
 
 def sources_sdr(reference: Tensor, estimate: Tensor) -> Tensor:

@@ -29,10 +29,13 @@ class DistortionFilters:
         Output = stem and channel of the estimate, input = stem and channel of the references.
     own : float64 Tensor of shape (stem, output channel, input channel, tap)
         The same from the references of that stem alone.
+    stable : bool
+        False if rounding decides part of them (see `normal_equations.Solution`).
     """
 
     joint: Tensor
     own: Tensor
+    stable: bool
 
 
 class Correlations:
@@ -78,17 +81,20 @@ class Correlations:
         """Find the filters of everything taken."""
         lags = self.lags()
         among, across = lags[:, : self._rows], lags[:, self._rows :]
-        own = []
-        for stem in range(self._stems):
-            span = slice(stem * self._channels, (stem + 1) * self._channels)
-            own.append(self._filters(among[span, span], across[span, span]))
-        return DistortionFilters(joint=self._filters(among, across), own=torch.stack(own))
+        spans = [slice(stem * self._channels, (stem + 1) * self._channels) for stem in range(self._stems)]
+        own = [self._filters(among[span, span], across[span, span]) for span in spans]
+        joint = self._filters(among, across)
+        return DistortionFilters(
+            joint=joint[0],
+            own=torch.stack([filters for filters, _ in own]),
+            stable=joint[1] and all(stable for _, stable in own),
+        )
 
-    def _filters(self, among: Tensor, across: Tensor) -> Tensor:
-        """Filters (output, input, tap) from lags among inputs and across (input, output, delay)."""
+    def _filters(self, among: Tensor, across: Tensor) -> tuple[Tensor, bool]:
+        """Filters (output, input, tap) from lags among inputs and across (input, output, delay); their stability."""
         outputs = across.shape[1]
         solution = solve(among, across.transpose(1, 2).reshape(-1, outputs))  # (input x tap, output)
-        return solution.mT.reshape(outputs, -1, self._taps)
+        return solution.values.mT.reshape(outputs, -1, self._taps), solution.stable
 
     def _take(self) -> None:
         """Add the segments to the products.

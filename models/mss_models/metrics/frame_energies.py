@@ -26,6 +26,7 @@ class FrameFilter:
 
     def __init__(self, filters: DistortionFilters, *, frame_samples: int | None, beyond: bool) -> None:
         self._stems, self._channels = filters.own.shape[:2]
+        self.stable = filters.stable
         self._rows, self._beyond = self._stems * self._channels, beyond
         taps = filters.joint.shape[-1]
         fft = fft_samples(taps)

@@ -100,7 +100,9 @@ def test_equations_without_digits_left_stay_within_a_decibel_or_two_of_museval()
     if not path.exists():
         pytest.skip("the shared songs are not here")
     golden = json.loads(path.read_text())
-    scores = stacked(bss_eval(*song_with_estimate(golden), window_samples=golden["win"]))
+    marked = bss_eval(*song_with_estimate(golden), window_samples=golden["win"])
+    assert not marked.stable
+    scores = stacked(marked)
     for row, metric in enumerate(METRICS):
         stored = table([target["frames"][metric] for target in golden["targets"].values()])
         assert (np.isnan(scores[row]) == np.isnan(stored)).all()
@@ -253,6 +255,17 @@ def test_the_best_order_of_the_estimates_is_found():
     assert order == (1, 2, 0)
     expected = bss_eval(reference, estimate, window_samples=2000)
     torch.testing.assert_close(scores.sar, expected.sar, atol=1e-9, rtol=0)
+
+
+def test_an_empty_band_makes_scores_unstable_and_a_mono_stem_does_not():
+    reference, estimate = separation(2, 2, 40000)
+    mono, low = reference.clone(), reference.clone()
+    mono[0, 1] = mono[0, 0]
+    spectrum = torch.fft.rfft(low[1])
+    spectrum[..., 14000:] = 0
+    low[1] = torch.fft.irfft(spectrum, n=40000) * torch.hann_window(40000, dtype=torch.float64)
+    stable = [bss_eval(r, estimate, window_samples=None, filter_taps=256).stable for r in (reference, mono, low)]
+    assert stable == [True, True, False]
 
 
 def test_nan_frames_are_counted():
