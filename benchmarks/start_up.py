@@ -1,4 +1,4 @@
-"""How long the quick answers of the command take: help, a usage error, a missing file; and whether torch is imported."""
+"""How long the quick answers of the command take: help, usage errors, a missing file; is torch imported?"""
 
 import argparse
 import resource
@@ -28,9 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    print(
-        "| command | wall, median s | wall, least s | CPU, median s | exit | imports torch |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("| command | wall, median s | wall, least s | CPU, median s | exit | imports torch |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for label, arguments in CASES:
         times: list[float] = []
         cpu: list[float] = []
