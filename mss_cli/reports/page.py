@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
@@ -172,7 +172,8 @@ def _render(systems: Sequence[SystemResults], excerpts: Sequence[Excerpt]) -> st
         score_names=[*METRICS, "uSDR", "SI-SDR"],
         entries=_entries(systems),
         scenarios=scenarios,
-        one_scenario=len(set(scenarios.values())) == 1,
+        all_scenarios=_by_scenario(scenarios),
+        one_metric=len(metrics) == 1,
         excerpts=[prepare(excerpt) for excerpt in excerpts],
         lowest_hz=LOWEST_HZ,
         range_db=RANGE_DB,
@@ -208,12 +209,17 @@ def _tracks(system: SystemResults) -> str:
 
 
 def _scenario(system: SystemResults) -> str:
-    """Name the scenario that all stems were scored in, or each one with its stems."""
+    """Name the scenario that all stems of a system were scored in, or each one with its stems."""
+    return _by_scenario({stem: system.scenario_of(stem) for stem in stems_of([system])}) or system.scenario
+
+
+def _by_scenario(scenarios: Mapping[str, str]) -> str:
+    """Name the one scenario of all stems, or each one with its stems."""
     stems: dict[str, list[str]] = {}
-    for stem in stems_of([system]):
-        stems.setdefault(system.scenario_of(stem), []).append(stem)
+    for stem, scenario in scenarios.items():
+        stems.setdefault(scenario, []).append(stem)
     if len(stems) < 2:
-        return next(iter(stems), system.scenario)
+        return next(iter(stems), "")
     return "; ".join(f"{scenario}: {', '.join(names)}" for scenario, names in stems.items())
 
 
