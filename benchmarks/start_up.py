@@ -1,4 +1,4 @@
-"""How long the quick answers of the command take: help, usage errors, a missing file; is torch imported?"""
+"""Times the quick answers of the command (help, usage errors, a missing file) and looks whether torch is imported."""
 
 import argparse
 import resource
