@@ -31,7 +31,7 @@ from mss_cli.reports.charts import (
     track_labels,
 )
 from mss_cli.reports.excerpts import LOWEST_HZ, RANGE_DB, Excerpt, prepare
-from mss_cli.reports.results import METRICS, Metric, SystemResults
+from mss_cli.reports.results import Metric, SystemResults
 
 _TEMPLATES: Final = files("mss_cli.reports") / "templates"
 _FEWEST_TO_TEST: Final = 6  # of 5 tracks the smallest two-sided p is 2 / 2 ** 5, above 0.05
@@ -169,7 +169,7 @@ def _render(systems: Sequence[SystemResults], excerpts: Sequence[Excerpt]) -> st
         matrices=matrices(comparisons, [system.name for system in systems], stems),
         comparisons=len(comparisons),
         level=SIGNIFICANT,
-        score_names=[*METRICS, "uSDR", "SI-SDR"],
+        score_names=[*metrics, "uSDR", "SI-SDR"],
         entries=_entries(systems),
         scenarios=scenarios,
         all_scenarios=_by_scenario(scenarios),
@@ -277,6 +277,7 @@ def _middle(system: SystemResults, stem: str, metric: Metric) -> Middle:
 def _entries(systems: Sequence[SystemResults]) -> list[Entry]:
     """Give a row per track, system and stem; tracks in the order they first appear."""
     by_key = [({track.key: track for track in system.tracks}, system) for system in systems]
+    metrics = metrics_of(systems)
     entries: list[Entry] = []
     for key, label in track_labels(systems).items():
         for tracks, system in by_key:
@@ -284,7 +285,7 @@ def _entries(systems: Sequence[SystemResults]) -> list[Entry]:
                 if key not in tracks or stem not in tracks[key].stems:
                     continue
                 scores = tracks[key].stems[stem]
-                values = [(str(metric), scores.median.get(metric)) for metric in METRICS]
+                values = [(str(metric), scores.median.get(metric)) for metric in metrics]
                 values += [("uSDR", scores.usdr), ("SI-SDR", scores.si_sdr)]
                 scenario = scores.scenario or system.scenario
                 counts = scores.reason or f"{scores.nan_frames} of {scores.frames}"
