@@ -5,6 +5,7 @@ unseen. Equal seeds give equal songs. Nothing here is needed to separate anythin
 """
 
 import csv
+import itertools
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -119,7 +120,8 @@ class _Player:
         dull = (dull[:, 24:] - dull[:, :-24]) / 24**0.5
         noise = noise[:, : dull.shape[1]] * np.exp(-14 * time[: dull.shape[1]] / decay_seconds) + dull
         response = noise * np.exp(-6.9 * time[: dull.shape[1]] / decay_seconds)
-        return (response / np.sqrt((response**2).sum(axis=1, keepdims=True))).astype(np.float32)
+        gain = np.abs(np.fft.rfft(response, 1 << 17))[:, 300:6000]  # 100 Hz to 2 kHz, where most energy is
+        return (response / np.sqrt((gain**2).mean())).astype(np.float32)
 
     def _wet(self, dry: Audio, share: float) -> Audio:
         size = 1 << (dry.shape[1] + self.room.shape[1]).bit_length()
@@ -167,8 +169,8 @@ class _Player:
         pieces = [[hit for hit in hits if re.match(pattern, hit.label)] for pattern in kit[1:]]
         hits_of_song = [self._pick(piece) for piece in pieces]
         machine = "machines" in kit[0] or self.random.random() < 0.4  # the same sample each time
-        levels = self.random.uniform((0.9, 0.6, 0.15, 0.15), (1.4, 1.1, 0.45, 0.4))
-        pans = self.random.uniform(-0.5, 0.5, 4) * (0, 0.2, 1, 1)
+        levels = self.random.uniform((0.9, 0.6, 0.15, 0.15), (1.4, 1.3, 0.8, 0.7))
+        pans = self.random.uniform(-0.4, 0.4, 4) * (0, 0.2, 1, 1)
         patterns = [self._pick(KICKS), self._pick(SNARES), self._pick(HATS), "x" + "." * 15]
         track = self._blank()
         for bar in range(self.bars):
@@ -181,11 +183,13 @@ class _Player:
                     gain = levels[piece] * self.random.uniform(0.75, 1) * (1 if step % 4 == 0 else 0.8)
                     self._place(track, hit.audio, (bar * 16 + step) * self.step, gain, pans[piece])
         track = np.tanh(track * self.random.uniform(0.5, 2.0))  # bus compression
-        return self._wet(track, self.random.uniform(0.0, 0.35))
+        return self._wet(track, self.random.uniform(0.0, 0.5))
 
     def bass(self) -> Audio:
         """Roots with some octaves and fifths, one note or a rhythm a bar."""
-        notes, pattern = _notes(self._pick(self._instruments("bass"))), self._pick(BASSLINES)
+        pattern = self._pick(BASSLINES)
+        synthetic = self.random.random() < 0.35
+        notes = self._synth_notes(range(26, 60, 4)) if synthetic else _notes(self._pick(self._instruments("bass")))
         track = self._blank()
         onsets = [step for step, mark in enumerate(pattern) if mark == "x"]
         for bar in range(self.bars):
@@ -195,25 +199,47 @@ class _Player:
                 seconds = (following - onset) * self.step * self.random.uniform(0.7, 1)
                 sound = self._note_at(notes, pitch, seconds).mean(axis=0, keepdims=True)
                 self._place(track, sound, (bar * 16 + onset) * self.step, self.random.uniform(0.8, 1), 0)
-        drive = self.random.uniform(0.2, 2.5)
-        return np.tanh(drive * track) / drive
+        # From a clean bass guitar to a fuzzy or square synthesizer bass with harmonics up into the voice's range.
+        drive = 2 ** self.random.uniform(-2, 4) / max(np.abs(track).max(), 1e-6)
+        return np.tanh(drive * track)
 
     def other(self) -> Audio:
-        """Two to four instruments: chords held or strummed, broken chords, a line; panned or widened."""
-        folders = self._instruments("other")
-        track = self._blank()
-        for part in range(self.random.integers(2, 5)):
-            notes, line = _notes(self._pick(folders)), self._blank()
-            pan = self.random.uniform(-1, 1) if part else self.random.uniform(-0.3, 0.3)
+        """One to four instruments: chords held or strummed, broken chords, a line; panned or widened."""
+        folders, track = self._instruments("other"), self._blank()
+        narrow = 0.15 if self.random.random() < 0.45 else 1.0  # leads and keys in the middle, beside the voice
+        for part in range(self.random.integers(1, 5)):
+            synthetic = self.random.random() < 0.3
+            notes = self._synth_notes(range(36, 97, 4)) if synthetic else _notes(self._pick(folders))
+            pan = narrow * self.random.uniform(-0.9, 0.9) * (1 if part else 0.3)
+            line = self._blank()
             self._play_part(line, notes, ("held", "strummed", "broken", "line")[self.random.integers(4)], pan)
             if self.random.random() < 0.3:  # overdrive as of a guitar amplifier
                 drive = self.random.uniform(2, 8) / max(np.abs(line).max(), 1e-6)
                 line = np.tanh(drive * line)
-            if self.random.random() < 0.4:  # widened by a short delay between the channels, as double tracking
+            if self.random.random() < 0.25 * narrow:  # a short delay between the channels, as double tracking
                 line[1] = np.roll(line[1], round(self.random.uniform(0.008, 0.025) * SAMPLE_RATE))
             level = np.sqrt((line**2).mean()) + 1e-6
             track += line / level * np.float32(10 ** (self.random.uniform(-6, 3) / 20))
         return self._wet(track, self.random.uniform(0.1, 0.6))
+
+    def _synth_notes(self, pitches: range) -> tuple[Note, ...]:
+        """Notes of an analogue synthesizer: detuned saws or squares through a low-pass filter with an envelope."""
+        time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+        detune, only_odd = self.random.uniform(0, 0.008), self.random.random() < 0.3
+        brightness, decay = self.random.uniform(2, 12), self.random.uniform(0.3, 4)
+        attack = self.random.choice([0.003, 0.05, 0.3])
+        envelope = np.minimum(1, time / attack) * np.exp(-time / decay)
+        notes = []
+        for pitch in pitches:
+            frequency = 440 * 2 ** ((pitch - 69) / 12)
+            sound = np.zeros((2, time.size))
+            for harmonic in range(1, int(min(60, 16000 / frequency)) + 1, 2 if only_odd else 1):
+                gain = np.exp(-harmonic / brightness * (1 + 2 * time / decay)) / harmonic**0.5
+                for side in (0, 1):
+                    shift = 1 + detune * (side - 0.5)
+                    sound[side] += gain * np.sin(2 * np.pi * harmonic * frequency * shift * time)
+            notes.append(Note((0.3 * envelope * sound).astype(np.float32), float(pitch), "synth"))
+        return tuple(notes)
 
     def _play_part(self, line: Audio, notes: tuple[Note, ...], manner: str, pan: float) -> None:
         register = 48 + 12 * self.random.integers(0, 3)
@@ -239,23 +265,54 @@ class _Player:
         phrases = [
             note for note in _notes(self.folder / "vocals" / self.singer) if note.audio.shape[1] > 0.4 * SAMPLE_RATE
         ]
-        track, seconds, double = self._blank(), self.random.choice([0.0, 8 * self.step]), self.random.random() < 0.35
+        track, seconds = self._blank(), self.random.choice([0.0, 8 * self.step])
+        double = self.random.choice([0, 0, 0.25, 0.7])  # level of the doubles at the sides
+        sparse = self.random.choice([0, 0, 4, 16])  # beats of rest after a phrase, at most
         while seconds < self.length / SAMPLE_RATE:
             phrase = self._pick(phrases).audio[:, : 7 * SAMPLE_RATE]
             phrase = phrase / (np.sqrt((phrase**2).mean()) + 1e-4)
             self._place(track, phrase, seconds, self.random.uniform(0.7, 1), 0)
             if double:
                 for side in (-0.8, 0.8):
-                    self._place(track, phrase, seconds + self.random.uniform(0.012, 0.03), 0.25, side)
-            beats = np.ceil(phrase.shape[1] / SAMPLE_RATE / (4 * self.step)) + self.random.choice([0, 0, 2, 4])
+                    self._place(track, phrase, seconds + self.random.uniform(0.012, 0.03), double, side)
+            beats = np.ceil(phrase.shape[1] / SAMPLE_RATE / (4 * self.step)) + self.random.integers(0, sparse + 4)
             seconds += beats * 4 * self.step
-        return self._wet(track, self.random.uniform(0.1, 0.5))
+        for echo in range(1, self.random.choice([1, 1, 4])):  # ping-pong echo
+            delay, gain = round(echo * 3 * self.step * SAMPLE_RATE), 0.5**echo
+            track[echo % 2, delay:] += np.float32(gain) * track[:, :-delay].mean(axis=0)
+        track = self._wet(track, self.random.uniform(0.05, 0.9))
+        if self.random.random() < 0.3:  # a chorus or a wide hall: the voice fills the picture
+            delays = self.random.uniform(0.008, 0.03, 2) * SAMPLE_RATE
+            wide = np.stack([np.roll(channel, round(d)) for channel, d in zip(track, delays, strict=True)])
+            track = np.float32(self.random.uniform(0, 1)) * track + wide
+        return track
+
+    def _arrange(self, parts: list[Audio]) -> None:
+        """Let stems rest for a section, with short fades: breaks, entries, a few bars of drums or voice alone."""
+        fade = np.linspace(0, 1, 2000, dtype=np.float32)
+        edges = [round(section * self.length / 5) for section in range(6)]
+        for start, end in itertools.pairwise(edges):
+            rests = self.random.random(4) < self.random.choice([0, 0.2, 0.6])
+            for part, rest in zip(parts, rests, strict=True):
+                if rest and not rests.all():
+                    part[:, start:end] = 0
+                    part[:, end : end + fade.size] *= fade[: part[:, end : end + fade.size].shape[1]]
+                    before = part[:, max(start - fade.size, 0) : start]
+                    before *= fade[::-1][: before.shape[1]]
 
     def song(self) -> Song:
         """Play all stems and set their levels as in a mix; some songs lack a stem."""
         parts = [self.vocals(), self.drums(), self.bass(), self.other()]
-        levels_db = self.random.normal((0, 0.5, 0, -0.5), 2.5)
-        if self.random.random() < 0.15:
+        if self.random.random() < 0.3:  # the kick ducks bass and other, as in club music
+            time = np.arange(self.length, dtype=np.float32) / SAMPLE_RATE % (4 * self.step)
+            duck = np.minimum(1, 0.15 + time / (2 * self.step)).astype(np.float32)
+            parts[2] *= duck
+            parts[3] *= duck
+        if self.random.random() < 0.6:
+            self._arrange(parts)
+        # Spread as of released multitracks, where any stem may be 10 dB above or below another.
+        levels_db = self.random.normal((0, 0.5, -0.5, -2), (3, 3, 3, 4))
+        if self.random.random() < 0.25:
             levels_db[2] = -np.inf  # no bass, as in many club tracks
         for part, level_db in zip(parts, levels_db, strict=True):
             part *= np.float32(10 ** (level_db / 20) / (np.sqrt((part**2).mean()) + 1e-6))

@@ -20,6 +20,9 @@ from mss_models.classical.repetition import repeating_background, similar_frames
 CUE_NAMES = (
     "harmonic",  # steady along time rather than broad along frequency (medians)
     "crest",  # median of the near bins over the median of a wide neighbourhood: formants and harmonics against noise
+    "rise",  # louder than the median of the second around: onsets against sustained sounds
+    "waver",  # short median over the long one: pitches that move, as singing does
+    "overtone",  # an octave or twelfth below something as loud sounds: harmonics of a bass
     "side",  # side over total: 0 centre, about 0.8 hard at a side or spread
     "off_usual_side",  # the same against what is usual in the segment at that frequency
     "off_usual_side_around",  # the same averaged over the band and about 0.2 s
@@ -28,6 +31,8 @@ CUE_NAMES = (
     "repeating",  # 1 what similar frames hold too, -1 what stands out of them
     "repeating_around",  # the same averaged over the band and about 0.2 s
     "attack",  # louder than the second around it
+    "band_attack",  # the band is louder than the second around it: kick and snare
+    "depth",  # energy from 30 to 150 Hz against that from 150 to 1200 Hz: a bass plays or does not
     "presence",  # loudness between 200 and 5000 Hz against its mean: someone sings or does not
 )
 _FLOOR = 1e-6  # of the mean energy: quieter cells compare as equal
@@ -43,6 +48,8 @@ class CueSettings:
     ----------
     harmonic_frames, percussive_bins, wide_bins : int, odd
         Windows of the running medians: 0.4 s; 180 Hz; 660 Hz.
+    sustained_frames, short_frames : int, odd
+        Windows of two more medians along time: 1 s, 0.1 s.
     around_frames : int, odd
         Averaging of the band-wise cues, 0.2 s.
     loudness_frames : int, odd
@@ -56,6 +63,8 @@ class CueSettings:
     harmonic_frames: int = 17
     percussive_bins: int = 17
     wide_bins: int = 61
+    sustained_frames: int = 43
+    short_frames: int = 5
     around_frames: int = 9
     loudness_frames: int = 43
     bands: int = 48
@@ -159,6 +168,11 @@ def cues(spectrum: Tensor, frequencies: Tensor, bands: Bands, settings: CueSetti
     del harmonic
     yield _compare(near, running_median(magnitudes, settings.wide_bins, dim=-2), floor)
     del near
+    sustained = running_median(magnitudes, settings.sustained_frames, dim=-1)
+    yield _compare(magnitudes, sustained, floor)
+    yield _compare(running_median(magnitudes, settings.short_frames, dim=-1), sustained, floor)
+    del sustained
+    yield _compare(_loudest_below(magnitudes), magnitudes, floor)
     yield from _position_cues(place, bands, pooled, floor, settings)
     similar = similar_frames(
         pooled.pow(0.25),
@@ -172,6 +186,12 @@ def cues(spectrum: Tensor, frequencies: Tensor, bands: Bands, settings: CueSetti
     yield _around(repeating, energy, bands, pooled, floor, settings.around_frames)
     total = energy.sum(dim=0, keepdim=True)  # (1, frame)
     yield _level_against(total, _average(total, settings.loudness_frames), 1e-3 * total.mean(), 2.0) / 2
+    yield bands.spread @ (_level_against(pooled, _average(pooled, settings.loudness_frames), floor, 2.0) / 2)
+    low, mid = (
+        _average(energy[(frequencies > lowest) & (frequencies < highest)].sum(dim=0, keepdim=True), 5)
+        for lowest, highest in ((30, 150), (150, 1200))
+    )
+    yield (low - mid) / (low + mid + floor)
     middle = energy[(frequencies > 200) & (frequencies < 5000)].sum(dim=0, keepdim=True)
     yield _level_against(_average(middle, settings.around_frames), middle.mean(), 1e-3 * middle.mean(), 3.0) / 2
 
@@ -195,6 +215,13 @@ def _compare(first: Tensor, second: Tensor, floor: Tensor) -> Tensor:
     """``(a - b) / (a + b)`` of the energies of two magnitudes."""
     first, second = first.square(), second.square()
     return (first - second).div_(first.add_(second).add_(floor))
+
+
+def _loudest_below(magnitudes: Tensor) -> Tensor:
+    """The louder of the magnitudes at half and a third of each bin's frequency."""
+    numbers = torch.arange(magnitudes.shape[0], device=magnitudes.device)
+    half, third = (magnitudes.T[:, torch.div(numbers + part // 2, part, rounding_mode="floor")] for part in (2, 3))
+    return torch.maximum(half, third).T
 
 
 def _level_against(level: Tensor, usual: Tensor, guard: Tensor, limit: float) -> Tensor:

@@ -9,8 +9,10 @@ from torch import Tensor
 from mss_models.classical.cue_weights import (
     CUE_KNOTS_HZ,
     CUE_WEIGHTS,
+    LEVEL_POWER,
     OFFSET_KNOTS_HZ,
     OFFSETS,
+    SHARE_FLOOR,
     SIDE_OFFSETS,
 )
 from mss_models.classical.cues import Bands, CueSettings, cues, interpolation_over_log_frequency, make_bands
@@ -51,14 +53,16 @@ class ClassicalSettings:
 class ClassicalSeparator:
     """Separate vocals, drums, bass and other by position, steadiness and repetition.
 
-    Middle and side of the mixture are masked apart. In the middle stem ``j`` has the share
+    Middle and side of the mixture are masked apart. In the middle stem ``j`` first has the share
 
     ``exp(o_j(f) + sum_c w_cj(f) * cue_c(f, t))`` over the sum of that for all stems,
 
     a generalised Wiener filter whose powers are products of powers of cues; in the side an offset ``s_j(f)`` is
-    added. ``o``, ``s`` and ``w`` are the constants of `mss_models.classical.cue_weights`. The last stem is what
-    the others leave, so the stems sum to the mixture. For a mono mixture (two equal channels) the position cues
-    are constant and the others decide.
+    added. These masks tell how much of the segment's energy each stem holds around four frequencies; the second
+    and last masks are the first ones times that share to a power ``g``, renormalised. So a stem that the
+    segment lacks takes little, as in one step of expectation-maximisation. ``o``, ``s``, ``w`` and ``g`` are the
+    constants of `mss_models.classical.cue_weights`. The last stem is what the others leave, so the stems sum to
+    the mixture. For a mono mixture (two equal channels) the position cues are constant and the others decide.
 
     Nothing is kept between calls; every item of a batch is separated on its own.
 
@@ -133,9 +137,10 @@ class ClassicalSeparator:
         spectrum = stft(mid_side(mixture / peak), self.settings.transform)  # (2, bin, frame)
         plan = _plan(self.settings, self.sample_rate, mixture.device)
         evidence = self._evidence(spectrum, plan)
-        shares = [(evidence + offset).softmax(dim=0) for offset in (plan.offsets, plan.side_offsets)]
+        evidence += self._level_evidence(spectrum, evidence, plan)
+        middle, side = ((evidence + offset).softmax(dim=0) for offset in (plan.offsets, plan.side_offsets))
         for number in range(len(self.stems) - 1):
-            masked = torch.stack([spectrum[0] * shares[0][number], spectrum[1] * shares[1][number]])
+            masked = torch.stack([spectrum[0] * middle[number], spectrum[1] * side[number]])
             stems[number] = mid_side(istft(masked, self.settings.transform, mixture.shape[-1])) * peak
         stems[-1] = mixture - stems[:-1].sum(dim=0)
 
@@ -148,13 +153,28 @@ class ClassicalSeparator:
             evidence.addcmul_(weights, cue)
         return evidence
 
+    def _level_evidence(self, spectrum: Tensor, evidence: Tensor, plan: "_Plan") -> Tensor:
+        """Logarithms of the powers of what each stem holds of the segment, (stem, bin, 1)."""
+        held = torch.zeros_like(evidence[:, :, 0])  # (stem, bin)
+        # Sums over the whole segment: every third frame tells them as well, in a third of the time.
+        for channel, offset in zip(spectrum[..., ::3], (plan.offsets, plan.side_offsets), strict=True):
+            energy = channel.real.square() + channel.imag.square()  # (bin, frame)
+            held += (evidence[..., ::3] + offset).softmax(dim=0).mul_(energy).sum(dim=-1)
+        held = held @ plan.knots  # (stem, knot)
+        shares = held / held.sum(dim=0).clamp(min=torch.finfo(held.dtype).tiny)
+        return (LEVEL_POWER * (shares + SHARE_FLOOR).log() @ plan.knots.T).unsqueeze(-1)
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The constants laid over the bins: weights (cue, stem, bin, 1), offsets and side offsets (stem, bin, 1)."""
+    """The constants laid over the bins.
+
+    `knots` (bin, knot), `weights` (cue, stem, bin, 1), `offsets` and `side_offsets` (stem, bin, 1).
+    """
 
     frequencies: Tensor
     bands: Bands
+    knots: Tensor
     weights: Tensor
     offsets: Tensor
     side_offsets: Tensor
@@ -175,6 +195,7 @@ def _plan(settings: ClassicalSettings, sample_rate: int, device: torch.device) -
         return _Plan(
             frequencies=frequencies,
             bands=make_bands(frequencies, settings.cues.bands),
+            knots=interpolation_over_log_frequency(frequencies, torch.tensor(CUE_KNOTS_HZ, device=device)),
             weights=over_bins(CUE_KNOTS_HZ, torch.tensor([table for _, table in CUE_WEIGHTS])),
             offsets=offsets,
             side_offsets=offsets + over_bins(OFFSET_KNOTS_HZ, torch.tensor(SIDE_OFFSETS)),

@@ -50,7 +50,7 @@ def mid_side(channels: Tensor) -> Tensor:
     if channels.ndim < 2 or channels.shape[-2] != 2:
         raise ShapeError("channels", "(..., 2, sample)", channels.shape)
     first, second = channels.unbind(dim=-2)
-    return torch.stack([first + second, first - second], dim=-2) * 0.5**0.5
+    return torch.stack([first + second, first - second], dim=-2).mul(0.5**0.5)
 
 
 def stereo_position(spectrum: Tensor) -> StereoPosition:
