@@ -126,7 +126,8 @@ class BssEval:
         self._samples = 0
         self._filter: FrameFilter | None = None
         self._measured = 0
-        self._frames: list[Tensor] = []  # each (energy, stem)
+        # Plain numbers: a small tensor per frame, kept among large ones that go, would leave holes in the heap.
+        self._frames: list[list[float]] = []  # each (energy x stem)
         self._frame_heard: list[bool] = []
         self._pending = torch.empty(2, stems, channels, 0, dtype=torch.float64, device=self._device)
         self._sounding = torch.zeros(2, stems, dtype=torch.bool)
@@ -182,7 +183,8 @@ class BssEval:
         """Give the scores of all frames; raises `RuntimeError` before the second pass is complete."""
         if self._filter is None or self._measured != self._samples:
             raise RuntimeError(f"second pass incomplete: {self._measured} of {self._samples} samples")
-        energies = torch.stack(self._frames, dim=-1).cpu()  # (energy, stem, frame)
+        table = torch.tensor(self._frames, dtype=torch.float64)
+        energies = table.T.reshape(ENERGIES, self._stems, -1)  # (energy, stem, frame)
         silent = ~torch.tensor(self._frame_heard)
         if self._sources_version:
             sdr = _decibels(energies[FILTERED], energies[BEYOND], silent)
@@ -220,7 +222,7 @@ class BssEval:
                     self._sounding |= torch.stack([sounding(s[..., piece]), sounding(e[..., piece])]).cpu()
             if end < start + window:
                 return
-            self._frames.append(frame_filter.close())
+            self._frames.append(frame_filter.close().flatten().tolist())
             self._frame_heard.append(bool(self._sounding.all()))
             frame_filter.restart()
             self._sounding.zero_()
@@ -238,7 +240,8 @@ class BssEval:
             if heard:
                 frame_filter.restart()
                 frame_filter.add(s, e)
-            self._frames.append(frame_filter.close() if heard else _no_energy(s))
+            energies = frame_filter.close().flatten().tolist() if heard else [0.0] * (ENERGIES * self._stems)
+            self._frames.append(energies)
             self._frame_heard.append(heard)
         needed = len(self._frames) * self._hop if len(self._frames) < count else self._measured
         self._pending = kept[..., min(max(0, needed - origin), kept.shape[-1]) :].clone()
@@ -400,11 +403,6 @@ def _framewise(
         sar=torch.cat([f.sar for f in frames], dim=1),
         stable=all(f.stable for f in frames),
     )
-
-
-def _no_energy(like: Tensor) -> Tensor:
-    """Stand in for the energies of a frame that is not scored."""
-    return like.new_zeros(ENERGIES, like.shape[0], dtype=torch.float64)
 
 
 def _decibels(over: Tensor, under: Tensor, silent: Tensor) -> Tensor:

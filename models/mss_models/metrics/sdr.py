@@ -222,8 +222,9 @@ class SdrAccumulator:
         self._stems, self._channels, self._window = stems, channels, window_samples
         self._samples = 0
         self._totals = torch.zeros(2, stems, dtype=torch.float64)
-        self._frames: list[Tensor] = []  # each (2, stem): energies of signal and noise
-        self._heard: list[Tensor] = []  # each bool (2, stem): reference and estimate are not silent
+        # Plain numbers: a small tensor per frame, kept among large ones that go, would leave holes in the heap.
+        self._frames: list[list[float]] = []  # each (2 x stem): energies of signal and noise
+        self._heard: list[list[bool]] = []  # each (2 x stem): reference and estimate are not silent
 
     @property
     def samples(self) -> int:
@@ -251,8 +252,8 @@ class SdrAccumulator:
         if not self._samples:
             return torch.empty(self._stems, 0, dtype=torch.float64)
         count = len(list(frame_bounds(self._samples, self._window, self._hop)))
-        energies = torch.stack(self._frames[:count], dim=-1)  # (2, stem, frame)
-        return _frame_decibels(energies, torch.stack(self._heard[:count], dim=-1))
+        energies = torch.tensor(self._frames[:count], dtype=torch.float64).T.reshape(2, self._stems, count)
+        return _frame_decibels(energies, torch.tensor(self._heard[:count]).T.reshape(2, self._stems, count))
 
     def usdr(self, *, delta: float = CHALLENGE_DELTA) -> Tensor:
         """Global SDR of everything so far, float64 (stem,), dB."""
@@ -269,14 +270,16 @@ class SdrAccumulator:
         """Add a part of a block to the frame around or from a position; give the part's energies."""
         index = 0 if self._window is None else position // self._hop
         while len(self._frames) <= index:
-            self._frames.append(torch.zeros(2, self._stems, dtype=torch.float64))
-            self._heard.append(torch.zeros(2, self._stems, dtype=torch.bool))
+            self._frames.append([0.0] * (2 * self._stems))
+            self._heard.append([False] * (2 * self._stems))
         s, e = reference[..., part], estimate[..., part]
         energies = torch.stack(_energies(s, e)).cpu()
-        self._frames[index] += energies
-        heard = self._heard[index]
-        if not bool(heard.all()):
-            heard |= torch.stack([sounding(s), sounding(e)]).cpu()
+        before = self._frames[index]
+        self._frames[index] = [old + new for old, new in zip(before, energies.flatten().tolist(), strict=True)]
+        known = self._heard[index]
+        if not all(known):
+            now = torch.cat([sounding(s), sounding(e)]).tolist()
+            self._heard[index] = [old or new for old, new in zip(known, now, strict=True)]
         return energies
 
 
