@@ -113,6 +113,11 @@ class Signal:
                 )
         return forms[0]
 
+    def seconds(self) -> float | None:
+        """Give the length in seconds where the file of the one part tells it."""
+        part = self.parts[0]
+        return None if len(self.parts) > 1 or part.stem_stream is not None else probe(part.path).seconds
+
     def blocks(self) -> Iterator[Block]:
         """Decode and add, (channel, sample) float32, as long as the longest part."""
         if len(self.parts) == 1:

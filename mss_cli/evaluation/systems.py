@@ -1,5 +1,6 @@
 """What can be evaluated: a model, a folder of estimates, an oracle, or the mixture itself."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from mss_cli.datasets.folders import audio_files
 from mss_cli.datasets.track import ACCOMPANIMENT, MIXTURE, Part, Signal, Track, aligned, files_fingerprint
 from mss_cli.errors import DatasetError, InputError, MemoryExhausted
 from mss_cli.evaluation.request import SystemRequest
-from mss_cli.events import Json, Listener, Warned
+from mss_cli.events import Json, Listener, TrackProgress, Warned
 from mss_cli.separation.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Block = NDArray[np.float32]
 
+_PROGRESS_SECONDS = 1.0
 # Words of other tools for "everything but vocals".
 _ALIASES = {"instrumental": ACCOMPANIMENT, "karaoke": ACCOMPANIMENT, "no_vocals": ACCOMPANIMENT}
 
@@ -213,11 +215,16 @@ class ModelSystem:
         rate, channels = track.mixture.form()
         plan = plan_stems(self.engine.separator.stems, StemChoice())
         pairs = self.engine.estimate(track.mixture.blocks, self.engine_settings, sample_rate=rate, channels=channels)
+        seconds, samples, told = track.mixture.seconds(), 0, time.monotonic()
         with Scratch(scratch, outputs=len(plan.parts), channels=channels) as made:
             try:
                 with closing(pairs):
                     for mixture, estimates in pairs:
                         made.append(plan.apply(mixture, estimates))
+                        samples += mixture.shape[-1]
+                        if time.monotonic() - told >= _PROGRESS_SECONDS:
+                            told = time.monotonic()
+                            listener(TrackProgress(track.path, samples / rate, seconds))
             except (torch.OutOfMemoryError, MemoryError) as error:
                 hint = "use `--segment-seconds` with less, or `--device cpu`"
                 raise MemoryExhausted("out of memory", path=str(track.path), hint=hint) from error

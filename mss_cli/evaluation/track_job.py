@@ -134,7 +134,7 @@ class Scorer:
         if not track.references:
             raise DatasetError("no reference", path=str(track.path), hint="the track needs files of its true stems")
         rate, channels = track.mixture.form()
-        self._listen(TrackStarted(track.path, rate, channels, None))
+        self._listen(TrackStarted(track.path, rate, channels, track.mixture.seconds()))
         for folder in (record.parent, target.parent):
             make_folder(folder)
         with system.estimates(track, record.parent, self._listen) as estimates:

@@ -352,9 +352,21 @@ def test_runs_are_compared_in_pairs(songs, tmp_path, capsys):
     assert re.search(r"good - worse +vocals +3 +\+6\.02", capsys.readouterr().out)
 
 
+def test_a_report_of_two_runs_can_be_heard(songs, tmp_path, capsys):
+    pytest.importorskip("jinja2")
+    write_estimates(songs, tmp_path / "first" / "estimates", gain=0.8)
+    assert evaluate(songs, tmp_path / "first", "--estimates", str(tmp_path / "first" / "estimates")) == 0
+    flags = ("--oracle", "irm1", "--compare", str(tmp_path / "first" / "results.json"))
+    assert evaluate(songs, tmp_path / "out", *flags, "--report", str(tmp_path / "page")) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert (tmp_path / "out" / "estimates" / "test" / "one" / "bass.wav").is_file()
+    assert page.count("data:audio/mpeg") == 3 * 4 * 4  # tracks, stems, versions: mixture, reference, both runs
+    assert str(tmp_path) not in page
+
+
 def test_the_largest_numbers_of_columns_fit_a_pipe(songs, tmp_path, capsys):
-    assert main(["evaluate", "--oracle", "irm1", "--dataset", "folders", "--root", str(songs), "--published", "all",
-                 "-o", str(tmp_path / "out"), "--tracks", "one"]) == 0  # fmt: skip
+    line = ["evaluate", "--oracle", "irm1", "--dataset", "folders", "--root", str(songs), "--tracks", "one"]
+    assert main([*line, "-o", str(tmp_path / "out"), "--published", "all", "--scores", "sdr"]) == 0
     text = capsys.readouterr().out
     assert "…" not in text
     assert "BS-RoFormer L=12 *" in text
