@@ -45,8 +45,10 @@ VALID_KITS = (
 # Key (semitones above C) and tempo of the packs whose names tell them; the other singers fit no key in particular.
 SUNG = {
     "train": (
-        ("producerspace_etv_am_136", 9, 136), ("producerspace_etv_cm_136", 0, 136), ("producerspace_etv_dm_136", 2, 136),
-        ("producerspace_etv_ebm_136", 3, 136), ("producerspace_etv_fm_136", 5, 136), ("producerspace_shv_ab_124", 8, 124),
+        ("producerspace_etv_am_136", 9, 136), ("producerspace_etv_cm_136", 0, 136),
+        ("producerspace_etv_dm_136", 2, 136),
+        ("producerspace_etv_ebm_136", 3, 136), ("producerspace_etv_fm_136", 5, 136),
+        ("producerspace_shv_ab_124", 8, 124),
         ("producerspace_shv_e_128", 4, 128), ("producerspace_shv_fs_122", 6, 122), ("producerspace_dvs", 0, 110),
         ("pjs", 0, 92), ("pjs", 7, 118), ("pjs", 4, 104), ("vocadito", 2, 100), ("speech_vctk", 5, 94),
     ),

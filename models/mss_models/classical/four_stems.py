@@ -21,6 +21,10 @@ from mss_models.errors import ShapeError
 from mss_models.separator import Normalization, Precision
 from mss_models.stft import StftSettings, istft, stft
 
+# The evidence of played songs is too sure of itself on records. The largest of 1, 0.85, 0.7 and 0.55 with which every
+# stem of the excerpt in the package stempeg lies above the best constant gain.
+CONFIDENCE = 0.55
+
 
 @dataclass(frozen=True, slots=True)
 class ClassicalSettings:
@@ -138,7 +142,9 @@ class ClassicalSeparator:
         plan = _plan(self.settings, self.sample_rate, mixture.device)
         evidence = self._evidence(spectrum, plan)
         evidence += self._level_evidence(spectrum, evidence, plan)
-        middle, side = ((evidence + offset).softmax(dim=0) for offset in (plan.offsets, plan.side_offsets))
+        middle, side = (
+            ((evidence + offset) * CONFIDENCE).softmax(dim=0) for offset in (plan.offsets, plan.side_offsets)
+        )
         for number in range(len(self.stems) - 1):
             masked = torch.stack([spectrum[0] * middle[number], spectrum[1] * side[number]])
             stems[number] = mid_side(istft(masked, self.settings.transform, mixture.shape[-1])) * peak
