@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mss_models.classical.cue_weights import (
+    CONFIDENCE,
     CUE_KNOTS_HZ,
     CUE_WEIGHTS,
     LEVEL_POWER,
@@ -20,10 +21,6 @@ from mss_models.classical.panning import mid_side
 from mss_models.errors import ShapeError
 from mss_models.separator import Normalization, Precision
 from mss_models.stft import StftSettings, istft, stft
-
-# The evidence of played songs is too sure of itself on records. The largest of 1, 0.85, 0.7 and 0.55 with which every
-# stem of the excerpt in the package stempeg lies above the best constant gain.
-CONFIDENCE = 0.55
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,8 @@ class ClassicalSeparator:
 
     a generalised Wiener filter whose powers are products of powers of cues; in the side an offset ``s_j(f)`` is
     added. These masks tell how much of the segment's energy each stem holds around four frequencies; the second
-    and last masks are the first ones times that share to a power ``g``, renormalised. So a stem that the
+    and last masks are the first ones times that share to a power ``g``, all to a power a little below 1 and
+    renormalised. So a stem that the
     segment lacks takes little, as in one step of expectation-maximisation. ``o``, ``s``, ``w`` and ``g`` are the
     constants of `mss_models.classical.cue_weights`. The last stem is what the others leave, so the stems sum to
     the mixture. For a mono mixture (two equal channels) the position cues are constant and the others decide.
