@@ -1,7 +1,6 @@
 """The weight-free separator: its laws, sounds whose stem is obvious, and the one real song at hand."""
 
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, distribution
 
 import numpy as np
 import pytest
@@ -141,14 +140,18 @@ def test_a_segment_without_length_or_beyond_a_minute_is_refused(seconds):
 
 def real_song():
     """Mixture and references (stem, channel, sample) of the excerpt that stempeg ships, found without importing it."""
-    spec = find_spec("stempeg")
-    if spec is None or not spec.submodule_search_locations:
+    try:  # by its distribution: other tests put a stand-in in the place of the module
+        files = distribution("stempeg").files or []
+    except PackageNotFoundError:
+        files = []
+    songs = [file for file in files if file.name.endswith(".stem.mp4")]
+    if not songs:
         pytest.skip("the package stempeg with its song excerpt is not installed")
     import av
 
     streams = []
     for number in range(5):
-        with av.open(str(next(Path(spec.submodule_search_locations[0], "data").glob("*.stem.mp4")))) as container:
+        with av.open(str(songs[0].locate())) as container:
             frames = [frame.to_ndarray() for frame in container.decode(container.streams.audio[number])]
         streams.append(torch.from_numpy(np.concatenate(frames, axis=1)).float())
     mixture, drums, bass, other, vocals = streams
