@@ -1,7 +1,7 @@
 """Constants of the classical separator.
 
 Chosen by the procedure of ``benchmarks/choose_classical.py`` on 96 songs played from ``stems-v1/train``, and the power
-of all masks (`CONFIDENCE`) on songs played from ``stems-v1/valid``; fitted to no other music. This table came from a run
+of all masks (`CONFIDENCE`) on songs played from ``stems-v1/valid``; fitted to no other music. This table is of a run
 with 4000 cells a song and 70 steps; running the script again gives somewhat other numbers. Columns are vocals, drums,
 bass, other; rows are the knots of frequency, linear in log frequency between them. Natural logarithms of shares: adding
 one number to a whole row changes nothing.
