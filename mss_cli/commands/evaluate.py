@@ -92,7 +92,7 @@ def command(
         published=published,
         jobs=jobs,
     )
-    from mss_cli.evaluation.session import run
+    from mss_cli.evaluation.evaluated_run import run
 
     outcome = run(request, console)
     if outcome.results is not None and not json:

@@ -20,7 +20,7 @@ from mss_cli.events import Listener, Warned
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Outcome:
     """What a run gave: results and where they lie (None without a scored track), tables, all tracks, exit code."""
 
     results: Results | None
@@ -30,7 +30,7 @@ class Session:
     code: ExitCode
 
 
-def run(request: Request, listener: Listener) -> Session:
+def run(request: Request, listener: Listener) -> Outcome:
     """Evaluate as asked.
 
     Raises
@@ -49,7 +49,7 @@ def run(request: Request, listener: Listener) -> Session:
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)
     done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
     if done.results is None:
-        return Session(None, None, (), dataset.tracks, done.code)
+        return Outcome(None, None, (), dataset.tracks, done.code)
     tables = [score_table(done.results)]
     systems = chosen_systems(request.published, done.results)
     if systems:
@@ -66,4 +66,4 @@ def run(request: Request, listener: Listener) -> Session:
         listener(Warned(line))
     code = ExitCode.PARTIAL if misses and done.code == ExitCode.OK else done.code
     shown = (*tables, *(verdict.table for verdict in verdicts))
-    return Session(done.results, done.path, shown, dataset.tracks, code)
+    return Outcome(done.results, done.path, shown, dataset.tracks, code)
