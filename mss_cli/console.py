@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ class Console:
 
     def finish(self, code: int, *, message: str | None = None) -> None:
         """Close the progress bar and write the last event."""
-        self._close_bar()
+        self.close_bar()
         if message is not None:
             self._line("error", message)
         if not self.output.json:
@@ -92,7 +93,7 @@ class Console:
     def _show(self, event: Event) -> None:
         match event:
             case TrackFailed():
-                self._close_bar()
+                self.close_bar()
                 line = f"{event.path}: {event.message}"
                 self._line("error", line if event.hint is None else f"{line}; {event.hint}")
             case Warned():
@@ -104,10 +105,10 @@ class Console:
                 if self._bar is not None:
                     self._bar.move(event.done_seconds)
             case TrackFinished():
-                self._close_bar()
+                self.close_bar()
                 self._line("", _summary(event))
             case TrackScored():
-                self._close_bar()
+                self.close_bar()
                 self._line("", _scores(event))
             case WeightsReady():
                 if self.output.verbose:
@@ -115,7 +116,8 @@ class Console:
             case RunStarted() | _:
                 pass
 
-    def _close_bar(self) -> None:
+    def close_bar(self) -> None:
+        """Take the progress bar away and give the terminal its cursor back."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -128,11 +130,12 @@ class Console:
             colour = {"error": "31", "warning": "33"}[level]
             prefix = f"\x1b[1;{colour}m{level}:\x1b[0m " if _coloured(self.output) else f"{level}: "
             line = prefix + line
-        if self._bar is not None:
-            self._bar.print(line)
-        else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        with suppress(OSError, ValueError):  # nobody listens on stderr: the work goes on
+            if self._bar is not None:
+                self._bar.print(line)
+            else:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
 
 
 class _Bar:
@@ -149,7 +152,9 @@ class _Bar:
             progress.TimeRemainingColumn(),
         )
         terminal = Terminal(stderr=True, no_color=not colour, highlight=False)
-        self._progress: Progress = progress.Progress(*columns, console=terminal, transient=True)
+        self._progress: Progress = progress.Progress(
+            *columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         name = printable(event.path.name)
         self._task: TaskID = self._progress.add_task(
             name if len(name) <= 40 else name[:39] + "…", total=event.duration_seconds

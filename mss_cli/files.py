@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def temporary_name(target: Path) -> Path:
 
     The process number keeps two runs apart; the name is cut so that it never outgrows the file system's 255 bytes.
     """
-    suffix = f".{os.getpid()}.part".encode()
-    stem = os.fsencode(target.name)[: 254 - len(suffix)]
+    name = os.fsencode(target.name)
+    # Long names are cut; the check sum keeps those apart that differ behind the cut.
+    suffix = f".{zlib.crc32(name):08x}.{os.getpid()}.part".encode()
+    stem = name[: 254 - len(suffix)]
     return target.with_name(os.fsdecode(b"." + stem + suffix))
 
 
@@ -79,6 +82,19 @@ def refuse_folders(targets: Iterable[Path]) -> None:
             raise output_error(target, IsADirectoryError(errno.EISDIR, "is a directory"))
 
 
+def refuse_replacing(source: Path, targets: Iterable[Path]) -> None:
+    """Refuse targets that are the input itself.
+
+    Raises
+    ------
+    OutputError
+        Naming the first one.
+    """
+    for target in targets:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise OutputError("this output would replace the input", path=str(target), hint="choose another `--output`")
+
+
 def publish(finished: dict[Path, Path]) -> None:
     """Give finished temporary files their final names, one atomic rename each, and sync their folders.
 
@@ -90,13 +106,20 @@ def publish(finished: dict[Path, Path]) -> None:
     Raises
     ------
     OutputError
-        If a rename fails.
+        If a rename fails; what was not there before is taken away again.
     """
+    refuse_folders(finished.values())
+    new: list[Path] = []
     for temporary, target in finished.items():
+        existed = target.exists()
         try:
             os.replace(temporary, target)  # noqa: PTH105 - os.replace names its guarantee
         except OSError as error:
+            for published in new:
+                published.unlink(missing_ok=True)
             raise output_error(target, error) from error
+        if not existed:
+            new.append(target)
     for folder in {target.parent for target in finished.values()}:
         _sync_folder(folder)
 

@@ -13,7 +13,7 @@ import typer
 
 from mss_cli.commands import doctor, evaluate, models, separate
 from mss_cli.console import Console, Output
-from mss_cli.errors import ExitCode, Interruption, MssError, UsageError
+from mss_cli.errors import ExitCode, Interruption, MssError, OutputError, UsageError
 from mss_cli.events import RunStarted
 from mss_cli.stdout import write_line
 from mss_cli.version import version
@@ -62,13 +62,20 @@ def main(arguments: Sequence[str]) -> int:
         An `ExitCode`; after a signal the process ends by that signal instead, as shells expect.
     """
     output = Output(json=_wants_events(arguments), debug="--debug" in arguments)
+    _open_missing_streams()
     console = Console(output)
-    console(RunStarted(version=version(), command=next(iter(_words(arguments)), "")))
     with _signals():
         try:
+            console(RunStarted(version=version(), command=next(iter(_words(arguments)), "")))
             code = _run(arguments, console)
             console.finish(code)
             sys.stdout.flush()
+        except (MssError, OSError):
+            # stdout itself failed: there is nowhere left to say it but stderr.
+            output.json = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            console.fail(OutputError("cannot write to stdout", hint="check where it goes"))
+            return ExitCode.OUTPUT
         except Interruption as interruption:
             _end_by_signal(interruption.number, console)
             return 128 + interruption.number
@@ -106,6 +113,16 @@ def _internal(error: Exception, console: Console, *, debug: bool) -> int:
     hint = f"this is a bug; please report it with `{report.name}`"
     console.fail(MssError(f"internal error: {type(error).__name__}: {error}", hint=hint))
     return ExitCode.INTERNAL
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started without stdin, stdout or stderr an empty one in its place."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 def _words(arguments: Sequence[str]) -> Iterator[str]:
@@ -149,6 +166,7 @@ def _signals() -> Iterator[None]:
 
 def _end_by_signal(number: int, console: Console) -> None:
     """Close the run, then die by the signal itself, so that shells and parents see what happened."""
+    console.close_bar()
     if number == ExitCode.SIGPIPE - 128:
         # The reader of stdout went away: nothing to say, and nothing more may be flushed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -4,8 +4,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mss_cli.errors import Interruption
+from mss_cli.files import output_error
 
 
 def write_line(text: str) -> None:
@@ -13,8 +15,8 @@ def write_line(text: str) -> None:
 
     Raises
     ------
-    Interruption
-        If the reader has gone away.
+    Interruption, OutputError
+        If the reader has gone away; if stdout cannot be written.
     """
     with _reader():
         sys.stdout.write(text + "\n")
@@ -41,3 +43,5 @@ def _reader() -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise Interruption(signal.SIGPIPE) from error
+    except OSError as error:
+        raise output_error(Path("-"), error) from error

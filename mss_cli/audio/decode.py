@@ -76,6 +76,8 @@ def _libsndfile_blocks(info: AudioInfo, block_samples: int) -> Iterator[Block]:
     descriptor = os.open(info.path, os.O_RDONLY)
     try:
         with soundfile.SoundFile(descriptor, closefd=False) as file:
+            if (file.samplerate, file.channels) != (info.sample_rate, info.channels):
+                raise InputError("changed since its header was read", path=str(info.path), hint="run again")
             # A read that fails loses all of its samples: flac is read in short steps, to tell the time of a fault.
             step = min(block_samples, _FLAC_STEP) if info.container == "flac" else block_samples
             while True:

@@ -15,6 +15,7 @@ from mss_cli.audio.resample import resample, resampled_length
 from mss_cli.audio.sink import open_sink
 from mss_cli.audio.tags import Tags
 from mss_cli.audio.writers import open_writer
+from mss_cli.errors import OutputError
 
 Block = NDArray[np.float32]
 
@@ -91,6 +92,9 @@ def encode(
     """
     rate = format.sample_rate(sample_rate)
     total = resampled_length(samples, sample_rate, rate)
+    if total == 0:
+        hint = "write wav or flac, which hold the input's rate"
+        raise OutputError(f"shorter than one sample at {rate} Hz", path=str(target), hint=hint)
     ready = scaled(counted(blocks, channels, samples), target, gain=gain, clamp=clamp and not format.is_float)
     with open_sink(target) as sink:
         with open_writer(sink, format, rate=rate, channels=channels, samples=total, tags=tags or Tags()) as writer:

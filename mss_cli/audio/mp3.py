@@ -19,8 +19,9 @@ _KBIT_2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 
 _RATES: Final = (44100, 48000, 32000, 0)
 # LAME's part of the tag begins with 9 bytes of name; delay and padding stand 12 bytes after them.
 _DELAY_OFFSET: Final = 21
-# Its check sum covers the first 190 bytes of the frame and follows them.
-_CHECKED_BYTES: Final = 190
+# Its check sum covers the frame up to 154 bytes behind the name `Xing` and follows them; where the name stands depends
+# on version and channels, so it is 190 bytes for MPEG-1 stereo only.
+_CHECKED_OFFSET: Final = 154
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +155,10 @@ def set_exact_length(sink: Sink, samples: int) -> None:
     sink.seek(tag.lame + _DELAY_OFFSET)
     sink.write((delay << 12 | padding).to_bytes(3, "big"))
     sink.flush()
-    sink.seek(tag.start + _CHECKED_BYTES)
-    sink.write(_crc16(data.take(tag.start, _CHECKED_BYTES)).to_bytes(2, "big"))
+    checked = tag.first.xing_offset + _CHECKED_OFFSET
+    if checked + 2 <= tag.first.size:  # a frame of the lowest bit rates ends before
+        sink.seek(tag.start + checked)
+        sink.write(_crc16(data.take(tag.start, checked)).to_bytes(2, "big"))
 
 
 def _crc16(data: bytes) -> int:

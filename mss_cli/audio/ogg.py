@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from pathlib import Path
 from typing import Final
 
 from mss_cli.audio.bytesource import ByteSource
@@ -21,6 +22,28 @@ _COVER_KEY: Final = b"METADATA_BLOCK_PICTURE="
 _PLACE_KEY: Final = b"COMMENT="
 _SERIAL_OFFSET: Final = 14
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def is_chained(path: Path) -> bool:
+    """Tell whether an Ogg file holds one stream after another, as recordings of radio streams do.
+
+    Parameters
+    ----------
+    path : Path
+        An Ogg file; its pages are stepped over, their content is not read.
+    """
+    first_page = 2  # the flag of a page that begins a stream
+    with path.open("rb") as file:
+        begun = False
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            capture, _, kind, _, _, _, _, segments = _HEAD.unpack(head)
+            if capture != b"OggS":
+                return False
+            if kind & first_page and begun:
+                return True
+            begun = begun or not kind & first_page
+            file.seek(sum(file.read(segments)), 1)
+    return False
 
 
 def cover_comment(cover: bytes, mime: str) -> bytes:

@@ -14,6 +14,7 @@ import soundfile
 from mss_cli.audio.access import check_readable, unreadable
 from mss_cli.audio.headers import check_length, counted_mp3_samples, has_unsized_samples
 from mss_cli.audio.libav import open_input
+from mss_cli.audio.ogg import is_chained
 from mss_cli.audio.tags import Tags, read_tags
 from mss_cli.errors import InputError
 
@@ -118,6 +119,8 @@ def _probe_libsndfile(path: Path) -> AudioInfo | None:
         return None
     finally:
         os.close(descriptor)
+    if container == "ogg" and is_chained(path):
+        return None  # libsndfile stops after the first link
     known = 0 <= samples < _UNKNOWN_SAMPLES
     if known and samples == 0 and has_unsized_samples(path):
         return None

@@ -58,12 +58,15 @@ def command(
         "--segment-seconds",
         "--segment",
         min=0.1,
+        max=600,
         help="Audio given to the model at once; the model's own by default.",
     ),
     overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
     shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
-    seed: int = typer.Option(0, help="Seed of the shifts."),
-    threads: int | None = typer.Option(None, min=1, envvar="MSS_CLI_THREADS", help="Threads; all cores by default."),
+    seed: int = typer.Option(0, min=0, max=2**31 - 1, help="Seed of the shifts."),
+    threads: int | None = typer.Option(
+        None, min=1, max=1024, envvar="MSS_CLI_THREADS", help="Threads; all cores by default."
+    ),
     jobs: int = typer.Option(1, "-j", "--jobs", min=1, help="Taken for demucs' sake: tracks go one after another."),
     downmix: str | None = typer.Option(None, help="`stereo` folds more than two channels."),
     stream: int | None = typer.Option(None, min=0, help="Number of the audio stream, in files with several."),

@@ -1,5 +1,6 @@
 """A whole run of `separate`: words of the user checked, inputs opened, one track after another."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -74,6 +75,17 @@ class Checked:
         names = ("stems",) if self.format.name == "stem.mp4" else self.stems.names
         return self.naming.targets(source, names, self.format.extension)
 
+    def picture(self, source: Path) -> Path | None:
+        """Give the final name of one input's picture, if one is wanted."""
+        if not self.request.plot:
+            return None
+        return self.naming.targets(source, ("spectrogram",), "png")[0].with_suffix(".png")
+
+    def outputs(self, source: Path) -> tuple[Path, ...]:
+        """Give every final name of one input."""
+        picture = self.picture(source)
+        return (*self.targets(source), *([] if picture is None else [picture]))
+
 
 def check(request: Request) -> Checked:
     """Check every flag against the others and against the model.
@@ -140,7 +152,7 @@ def run(request: Request, listener: Listener) -> int:
 
             paths[Path(STANDARD)] = stack.enter_context(spooled_stdin(request.scratch))
         good = _readable(paths, listener, failures)
-        refuse_collisions({name: checked.targets(name) for name in good})
+        refuse_collisions({name: checked.outputs(name) for name in good})
         sources = _opened(good, checked, listener, failures)
         if sources:
             _check_output(checked)
@@ -184,6 +196,7 @@ def _one(engine: "Engine", source: "Source", checked: Checked, listener: Listene
         checked.targets(source.name),
         engine_settings=_engine_settings(checked),
         write_settings=_write_settings(checked),
+        picture=checked.picture(source.name),
         listener=listener,
     )
 
@@ -243,6 +256,8 @@ def _check_stdout(request: Request, plan: StemPlan) -> None:
         raise UsageError("`--output -` takes one input", hint="name a folder with `--output` for several")
     if request.format != "wav" or request.depth not in (None, "float32") or request.bitrate is not None:
         raise UsageError("`--output -` writes 32-bit float wav only", hint="leave out format, depth and bit rate")
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("`--output -` writes sound, and stdout is a terminal", hint="redirect it or pipe it")
     if request.plot:
         raise UsageError("`--plot` needs an output folder", hint="leave out `--output -`")
 

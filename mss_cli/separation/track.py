@@ -16,7 +16,7 @@ from mss_cli.audio.encode import EncodedFile
 from mss_cli.audio.probe import AudioInfo, probe
 from mss_cli.errors import MemoryExhausted
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
-from mss_cli.files import make_folder, publish, refuse_folders, remove_empty, temporary_name
+from mss_cli.files import make_folder, publish, refuse_folders, refuse_replacing, remove_empty, temporary_name
 from mss_cli.separation.engine import Engine
 from mss_cli.separation.picture import save_picture
 from mss_cli.separation.scratch import Scratch
@@ -24,7 +24,7 @@ from mss_cli.separation.settings import SHORTEST_SEGMENT_SECONDS, EngineSettings
 from mss_cli.separation.sketch import TrackSketch
 from mss_cli.separation.stems import StemPlan, plan_stems
 from mss_cli.separation.threads import WriteBehind
-from mss_cli.separation.writing import check_format, common_gain, encode_all, final_names
+from mss_cli.separation.writing import check_format, common_gain, encode_all, final_names, written_peak
 
 Block = NDArray[np.float32]
 
@@ -98,6 +98,7 @@ def separate_track(
     *,
     engine_settings: EngineSettings,
     write_settings: WriteSettings,
+    picture: Path | None = None,
     listener: Listener = ignore,
 ) -> TrackFinished:
     """Separate one track and write its stems.
@@ -112,6 +113,8 @@ def separate_track(
         Final name of each output, in the order of the stem plan; for a stem file the one name.
     engine_settings, write_settings
         How it is separated and written.
+    picture : Path or None
+        Where a picture of the spectrograms goes, if one is wanted.
     listener : callable
         Takes `track_started`, `track_progress`, `warning` and `track_finished`.
 
@@ -128,12 +131,16 @@ def separate_track(
     started = time.monotonic()
     plan = plan_stems(engine.separator.stems, write_settings.choice)
     check_format(plan, write_settings)
-    refuse_folders(targets)
+    finals = [*targets, *([] if picture is None else [picture])]
+    refuse_folders(finals)
+    refuse_replacing(source.info.path, finals)
     info = source.info
     listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
     with ExitStack() as stack:
-        made = [folder for target in targets for folder in make_folder(target.parent)]
+        made: list[Path] = []
         stack.callback(remove_empty, made)
+        for target in finals:
+            made.extend(make_folder(target.parent))
         temporary = {temporary_name(target): target for target in targets}
         stack.callback(_remove, temporary)
         folder = write_settings.scratch or targets[0].parent
@@ -153,17 +160,21 @@ def separate_track(
                 gain=gain,
             )
         _tell_rate(encoded[0], source, write_settings, listener)
-        if mixed.sketch is not None:
-            picture = targets[0].with_name(_picture_name(targets[0], source))
+        if mixed.sketch is not None and picture is not None:
             temporary[temporary_name(picture)] = picture
             save_picture(mixed.sketch, temporary_name(picture), title=source.name.name)
         publish(temporary)
         made.clear()
+    whole_file = write_settings.format.name == "stem.mp4"
+    names = ("stems",) if whole_file else plan.names
+    peaks = (max(mixed.peaks),) if whole_file else mixed.peaks
     finished = TrackFinished(
         path=source.name,
         outputs=tuple(
-            StemWritten(name, target, file.sample_rate, file.samples, file.bytes, round(peak * gain, 6))
-            for name, target, file, peak in zip(_file_names(plan, targets), targets, encoded, mixed.peaks, strict=False)
+            StemWritten(
+                name, target, file.sample_rate, file.samples, file.bytes, written_peak(peak, gain, write_settings)
+            )
+            for name, target, file, peak in zip(names, targets, encoded, peaks, strict=True)
         ),
         sample_rate_hz=info.sample_rate,
         samples=mixed.samples,
@@ -294,14 +305,6 @@ def _tell_rate(encoded: EncodedFile, source: Source, settings: WriteSettings, li
     if encoded.sample_rate != source.info.sample_rate:
         text = f"{settings.format.name} cannot hold {source.info.sample_rate} Hz: written at {encoded.sample_rate} Hz"
         listener(Warned(text, source.name))
-
-
-def _file_names(plan: StemPlan, targets: Sequence[Path]) -> tuple[str, ...]:
-    return plan.names if len(targets) == len(plan.parts) else ("stems",)
-
-
-def _picture_name(target: Path, source: Source) -> str:
-    return f"{source.name.stem if source.name.name != '-' else 'stdin'}.png"
 
 
 def _remove(temporary: dict[Path, Path]) -> None:

@@ -1,5 +1,6 @@
 """Finished floats to files: one gain for the track, every output encoded under a temporary name."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,9 +12,13 @@ from mss_cli.audio.probe import AudioInfo
 from mss_cli.audio.stemfile import encode_stem_file
 from mss_cli.devices import available_cores
 from mss_cli.errors import OutputError, UsageError
-from mss_cli.separation.scratch import Scratch
+from mss_cli.separation.scratch import Block, Scratch
 from mss_cli.separation.settings import WriteSettings
 from mss_cli.separation.stems import StemPlan
+
+
+class _StoppedError(Exception):
+    """Ends an encoder whose file nobody wants any more."""
 
 
 def check_format(plan: StemPlan, settings: WriteSettings) -> None:
@@ -35,6 +40,12 @@ def common_gain(peaks: Sequence[float], settings: WriteSettings) -> float:
         return 1.0
     peak = max(peaks)
     return 1.0 if peak <= 1.0 else 1.0 / peak
+
+
+def written_peak(peak: float, gain: float, settings: WriteSettings) -> float:
+    """Largest absolute sample of an output as its file holds it: only float wav holds more than full scale."""
+    scaled = abs(round(peak * gain, 6))
+    return scaled if settings.format.is_float else min(scaled, 1.0)
 
 
 @contextmanager
@@ -81,9 +92,17 @@ def encode_all(
             )
         ]
 
+    stopped = threading.Event()
+
+    def watched(index: int) -> Iterator[Block]:
+        for block in scratch.blocks(index):
+            if stopped.is_set():
+                raise _StoppedError
+            yield block
+
     def encode_one(index: int) -> EncodedFile:
         return encode(
-            scratch.blocks(index),
+            watched(index),
             temporary[index],
             format=settings.format,
             sample_rate=rate,
@@ -99,5 +118,6 @@ def encode_all(
         try:
             return [future.result() for future in futures]
         except BaseException:
+            stopped.set()  # a signal or a full disk: the other encoders end at their next block
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -133,7 +133,7 @@ def read_card(path: Path) -> Card:
         raise _not_readable(path, f"its header has no `{METADATA_KEY}` entry")
     try:
         return _card(json.loads(metadata[METADATA_KEY]))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _not_readable(path, f"its `{METADATA_KEY}` entry is damaged ({error})") from error
 
 
@@ -165,8 +165,10 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
         state = load_file(path)
         _check_finite(state, path)
         separator.load_state_dict(state)
-    except (SafetensorError, OSError, StateMismatch, ValueError) as error:
-        raise _not_readable(path, str(error)) from error
+    except (SafetensorError, OSError, StateMismatch, ValueError, RuntimeError, MemoryError) as error:
+        raise _not_readable(path, str(error).splitlines()[0][:200]) from error
+    if (separator.stems, separator.sample_rate) != (card.stems, card.sample_rate):
+        raise _not_readable(path, "its card names other stems or another rate than its network has")
     return separator, card
 
 
@@ -210,6 +212,9 @@ def _card(raw: dict[str, object]) -> Card:
     texts = ("name", "architecture", "training", "licence")
     if not all(isinstance(known[name], str) for name in texts) or not isinstance(known["configuration"], dict):
         raise TypeError("a field has the wrong type")
+    for name in ("bf16_error_db", "bf16_sdr_loss_db"):
+        if not isinstance(known.get(name), int | float | None):
+            raise TypeError(f"{name} must be a number")
     known["stems"] = tuple(str(stem) for stem in _list(known["stems"]))
     return Card(**known)  # type: ignore[arg-type]
 

@@ -178,7 +178,7 @@ def test_tags_are_carried_over(tmp_path):
 
 def test_a_picture_shows_every_stem(song, tmp_path):
     assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--plot"]) == 0
-    data = (tmp_path / "out" / "song" / "song.png").read_bytes()
+    data = (tmp_path / "out" / "song" / "spectrogram.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert len(data) > 20_000
 
