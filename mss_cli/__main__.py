@@ -1,6 +1,11 @@
 """Runs the command: `mss-cli` and `python -m mss_cli`."""
 
+import signal
 import sys
+
+# Until `main` takes over, Ctrl-C ends the process at once instead of printing where Python was.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from mss_cli.main import main
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mss_cli.audio.formats import output_format
 from mss_cli.devices import PrecisionChoice
 from mss_cli.errors import InputError
-from mss_cli.events import Event, TrackFinished, TrackProgress
+from mss_cli.events import Event, Listener, TrackFinished, TrackProgress, ignore
+from mss_cli.separation.memory import memory_errors
 from mss_cli.separation.names import DEFAULT_TEMPLATE, Naming, check_template
 from mss_cli.separation.opening import open_engine
 from mss_cli.separation.settings import EngineSettings, ReadSettings, WriteSettings
@@ -37,6 +38,13 @@ class Model:
         As `--precision`.
     threads : int or None
         Threads of one operation; all cores if None.
+    listener : callable
+        Takes the events `warning` and `weights_ready`.
+
+    Attributes
+    ----------
+    engine : Engine
+        What `mss-cli separate` gives each of its tracks to.
 
     Raises
     ------
@@ -51,18 +59,19 @@ class Model:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         threads: int | None = None,
+        listener: Listener = ignore,
     ) -> None:
-        self._engine = open_engine(name, device=device, precision=precision, threads=threads)
+        self.engine = open_engine(name, device=device, precision=precision, threads=threads, listener=listener)
 
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the stems it estimates."""
-        return self._engine.separator.stems
+        return self.engine.separator.stems
 
     @property
     def sample_rate(self) -> int:
         """Rate it works at, Hz; inputs of other rates are resampled and restored."""
-        return self._engine.separator.sample_rate
+        return self.engine.separator.sample_rate
 
     def separate_array(
         self,
@@ -104,14 +113,14 @@ class Model:
         plan = plan_stems(self.stems, StemChoice())
         stems = np.empty((len(plan.parts), *samples.shape), np.float32)
         starts = range(0, samples.shape[1], _BLOCK_SAMPLES)
-        pairs = self._engine.estimate(
+        pairs = self.engine.estimate(
             lambda: (samples[:, start : start + _BLOCK_SAMPLES] for start in starts),
             settings or EngineSettings(),
             sample_rate=sample_rate,
             channels=samples.shape[0],
         )
         done = 0
-        with closing(pairs):
+        with closing(pairs), memory_errors("the mixture"):
             for stretch, estimates in pairs:
                 end = done + stretch.shape[-1]
                 stems[..., done:end] = plan.apply(stretch, estimates)
@@ -165,14 +174,14 @@ class Model:
         template = check_template(filename)
         if format == "stem.mp4":
             names, template = ("stems",), template if template != DEFAULT_TEMPLATE else "{track}.{ext}"
-        naming = Naming(Path(output), template, self._engine.card.name)
+        naming = Naming(Path(output), template, self.engine.card.name)
 
         def listen(event: Event) -> None:
             if progress is not None and isinstance(event, TrackProgress):
                 progress(event.done_seconds, event.duration_seconds)
 
         return separate_track(
-            self._engine,
+            self.engine,
             source,
             naming.targets(Path(path), tuple(names), write_settings.format.extension),
             engine_settings=settings or EngineSettings(),

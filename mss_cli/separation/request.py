@@ -146,7 +146,7 @@ def run(request: Request, listener: Listener) -> int:
     checked = check(request)
     failures: list[ExitCode] = []
     with ExitStack() as stack:
-        paths = {Path(name): Path(name) for name in dict.fromkeys(request.inputs)}
+        paths = {path: path for path in map(_input_path, dict.fromkeys(request.inputs))}
         if STANDARD in request.inputs:
             from mss_cli.separation.standard import spooled_stdin
 
@@ -164,10 +164,10 @@ def run(request: Request, listener: Listener) -> int:
 
 
 def _separate(sources: "Sequence[Source]", checked: Checked, listener: Listener, failures: list[ExitCode]) -> None:
-    from mss_cli.separation.opening import open_engine
+    from mss_cli.separation.api import Model
 
     request = checked.request
-    engine = open_engine(
+    model = Model(
         request.model,
         device=request.device,
         precision=cast(PrecisionChoice, request.precision),
@@ -176,7 +176,7 @@ def _separate(sources: "Sequence[Source]", checked: Checked, listener: Listener,
     )
     for source in sources:
         try:
-            _one(engine, source, checked, listener)
+            _one(model.engine, source, checked, listener)
         except MssError as error:
             _fail(source.name, error, listener, failures)
             if error.code == ExitCode.OUTPUT and request.to_stdout:
@@ -199,6 +199,12 @@ def _one(engine: "Engine", source: "Source", checked: Checked, listener: Listene
         picture=checked.picture(source.name),
         listener=listener,
     )
+
+
+def _input_path(text: str) -> Path:
+    """Keep `./-`, a file, apart from `-`, which is stdin."""
+    path = Path(text)
+    return path.absolute() if text != STANDARD and str(path) == STANDARD else path
 
 
 def _readable(paths: dict[Path, Path], listener: Listener, failures: list[ExitCode]) -> dict[Path, Path]:

@@ -15,6 +15,7 @@ from mss_cli.errors import InputError
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackStarted
 from mss_cli.files import make_folder, output_error
 from mss_cli.separation.engine import Engine
+from mss_cli.separation.memory import memory_errors
 from mss_cli.separation.settings import EngineSettings
 from mss_cli.separation.stems import StemPlan
 from mss_cli.separation.track import Source
@@ -63,7 +64,7 @@ def separate_to_stdout(
     write_bytes(wav_header(info.sample_rate, source.channels, info.samples))
     samples, peak = 0, 0.0
     pairs = engine.estimate(source.blocks, settings, sample_rate=info.sample_rate, channels=source.channels)
-    with closing(pairs):
+    with closing(pairs), memory_errors(str(source.name)):
         for mixture, estimates in pairs:
             stem = plan.apply(mixture, estimates)[0]  # (channel, sample)
             write_bytes(np.ascontiguousarray(stem.T).tobytes())

@@ -18,6 +18,7 @@ from mss_cli.errors import MemoryExhausted
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
 from mss_cli.files import make_folder, publish, refuse_folders, refuse_replacing, remove_empty, temporary_name
 from mss_cli.separation.engine import Engine
+from mss_cli.separation.memory import is_out_of_memory
 from mss_cli.separation.picture import save_picture
 from mss_cli.separation.scratch import Scratch
 from mss_cli.separation.settings import SHORTEST_SEGMENT_SECONDS, EngineSettings, ReadSettings, WriteSettings
@@ -200,8 +201,6 @@ def _separated(
     listener: Listener,
 ) -> Iterator[tuple[Mixed, Scratch]]:
     """Separate into a scratch file; with shorter segments, and at last on the CPU, while memory runs out."""
-    import torch
-
     make_folder(folder)
     while True:
         scratch = Scratch(
@@ -210,8 +209,8 @@ def _separated(
         with scratch:
             try:
                 mixed = _fill(engine, source, plan, scratch, settings, write_settings, listener)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
                     raise
                 settings = _smaller(engine, source, settings, listener)
                 continue
@@ -271,13 +270,6 @@ def _peaks(outputs: Block) -> Block:
     axes = (1, 2)
     largest: Block = np.maximum(outputs.max(axis=axes), -outputs.min(axis=axes))
     return largest
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    # torch raises a plain RuntimeError when the CPU's memory is used up.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _smaller(engine: Engine, source: Source, settings: EngineSettings, listener: Listener) -> EngineSettings:

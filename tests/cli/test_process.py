@@ -214,3 +214,54 @@ def test_progress_comes_at_most_once_a_second(tmp_path):
     elapsed = time.monotonic() - started
     progress = [line for line in done.stdout.splitlines() if b"track_progress" in line]
     assert len(progress) <= elapsed
+
+
+def test_events_stay_on_stdout_while_a_terminal_shows_the_bar(tmp_path):
+    import pty
+
+    song = write_music(tmp_path / "song.wav", seconds=20.0)
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "separate", str(song), "-o", str(tmp_path / "out"), "--json", "--segment-seconds", "3"],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        text=True,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )
+    os.close(slave)
+    kinds = [json.loads(line)["event"] for line in process.stdout]
+    process.stdout.close()
+    os.close(master)
+    assert process.wait(timeout=60) == 0
+    assert kinds[-2:] == ["track_finished", "run_finished"]
+
+
+@pytest.mark.parametrize("closing", ["<&- >&- 2>&-", ">&-", "2>&-", "2>/dev/full"])
+def test_streams_that_are_closed_or_full_do_not_stop_the_work(tmp_path, closing):
+    song = write_music(tmp_path / "song.wav", seconds=0.5)
+    line = f"{sys.executable} -m mss_cli separate {song} -o {tmp_path / 'out'} {closing}"
+    assert subprocess.run(line, shell=True, timeout=60, check=False).returncode == 0
+    assert len(list((tmp_path / "out" / "song").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments", ["separate {song} --json -o {out}", "separate {song} -o - --stems bass", "models"]
+)
+def test_a_full_stdout_is_an_output_error(tmp_path, arguments):
+    song = write_music(tmp_path / "song.wav", seconds=0.5)
+    line = arguments.format(song=song, out=tmp_path / "out")
+    done = subprocess.run(
+        f"{sys.executable} -m mss_cli {line} >/dev/full", shell=True, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert done.returncode == 6
+    assert b"Traceback" not in done.stderr
+    assert b"bug" not in done.stderr
+
+
+def test_a_file_called_dash_is_not_stdin(tmp_path):
+    write_music(tmp_path / "song.wav", seconds=0.3).rename(tmp_path / "-")
+    done = run(
+        "separate", "./-", "-o", "out", cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "-" / "bass.wav").is_file()

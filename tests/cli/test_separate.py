@@ -318,3 +318,33 @@ def test_lines_written_for_demucs_work(song, tmp_path, line):
     assert any(path.is_file() for path in (tmp_path / "out").rglob("*.*"))
     if "{model}" in line.replace("{{", "{").replace("}}", "}"):
         assert (tmp_path / "out" / "classical" / "song" / "vocals.wav").is_file()
+
+
+def test_a_picture_never_replaces_another_file(song, tmp_path, capsys):
+    (tmp_path / "spectrogram.png").write_text("mine")
+    again = write_music(tmp_path / "b" / "song2.wav", seconds=0.3)
+    flags = ["--plot", "--filename", "{stem}.{ext}", "-o", str(tmp_path / "out")]
+    assert main(["separate", str(song), str(again), *flags]) == 6
+    assert "two inputs with one output name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_peak_of_a_stem_file_is_that_of_all_its_streams(song, tmp_path, capsys):
+    assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--format", "stem.mp4", "--json"]) == 0
+    finished = next(event for event in events(capsys.readouterr().out) if event["event"] == "track_finished")
+    assert finished["outputs"][0]["peak"] == pytest.approx(np.abs(read(song)[0]).max(), abs=1e-4)
+
+
+def test_a_format_that_cannot_hold_one_sample_says_so(tmp_path, capsys):
+    soundfile.write(tmp_path / "short.wav", music()[:1], 192000, subtype="FLOAT")
+    assert main(["separate", str(tmp_path / "short.wav"), "-o", str(tmp_path / "out"), "--mp3"]) == 6
+    assert "shorter than one sample at 48000 Hz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_all_links_of_a_chained_ogg_are_separated(tmp_path, codec):
+    for seed in (0, 1):
+        soundfile.write(tmp_path / f"{seed}.ogg", music(1.0, 48000, seed=seed), 48000, subtype=codec)
+    (tmp_path / "chain.ogg").write_bytes(b"".join((tmp_path / f"{seed}.ogg").read_bytes() for seed in (0, 1)))
+    assert main(["separate", str(tmp_path / "chain.ogg"), "-o", str(tmp_path / "out")]) == 0
+    assert len(read(tmp_path / "out" / "chain" / "bass.wav")[0]) >= 95_000

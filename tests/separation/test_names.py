@@ -91,3 +91,11 @@ def test_an_output_never_replaces_an_input():
     both = {Path("out/a/vocals.wav"): (Path("x"),), Path("a.wav"): targets("a.wav")}
     with pytest.raises(OutputError, match="would replace this input"):
         refuse_collisions(both)
+
+
+def test_temporary_names_of_long_names_stay_apart():
+    from mss_cli.files import temporary_name
+
+    names = [Path("x" * 243 + f"{stem}.wav") for stem in ("vocals", "drums")]
+    assert len({temporary_name(name) for name in names}) == 2
+    assert all(len(temporary_name(name).name) <= 255 for name in names)

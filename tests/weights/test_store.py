@@ -135,3 +135,15 @@ def test_the_manifest_says_what_the_separator_is(entry):
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(UsageError, match="did you mean `classical`\\? there are `classical`"):
         find("clasical")
+
+
+def test_a_card_that_names_other_stems_than_the_network_is_refused(checkpoint):
+    rewrite(checkpoint, card={"stems": ["vocals", "bass"]})
+    with pytest.raises(WeightsError, match="names other stems or another rate"):
+        load_checkpoint(checkpoint)
+
+
+def test_a_card_with_words_for_numbers_is_refused(checkpoint):
+    rewrite(checkpoint, card={"bf16_error_db": "loud"})
+    with pytest.raises(WeightsError, match="bf16_error_db must be a number"):
+        load_checkpoint(checkpoint)
