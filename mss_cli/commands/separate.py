@@ -58,7 +58,7 @@ def command(
         "--segment-seconds",
         "--segment",
         min=0.1,
-        max=600,
+        max=60,
         help="Audio given to the model at once; the model's own by default.",
     ),
     overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
