@@ -6,7 +6,7 @@ from typing import cast
 
 from mss_cli.datasets.catalog import kind_of, open_dataset
 from mss_cli.datasets.track import Track
-from mss_cli.errors import ExitCode
+from mss_cli.errors import ExitCode, UsageError
 from mss_cli.evaluation.comparison import comparison_table
 from mss_cli.evaluation.gates import check_against, check_requirements, find_expectation, parse_requirement
 from mss_cli.evaluation.published import chosen_systems
@@ -45,6 +45,7 @@ def run(request: Request, listener: Listener) -> Outcome:
     requirements = [parse_requirement(text) for text in request.fail_under]
     expected = None if request.against is None else find_expectation(request.against)
     others = [read_results(path) for path in request.compare]
+    _refuse_overwriting(request)
     dataset = open_dataset(request.dataset, root=request.root, subset=request.subset, tracks=request.tracks)
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)
     done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
@@ -67,3 +68,24 @@ def run(request: Request, listener: Listener) -> Outcome:
     code = ExitCode.PARTIAL if misses and done.code == ExitCode.OK else done.code
     shown = (*tables, *(verdict.table for verdict in verdicts))
     return Outcome(done.results, done.path, shown, dataset.tracks, code)
+
+
+def _refuse_overwriting(request: Request) -> None:
+    """Refuse to save estimates over references or estimates, and results over the expectation they are held against.
+
+    Raises
+    ------
+    UsageError
+        Naming the flag.
+    """
+    heard = Path(request.system.name) if request.system.kind == "estimates" else None
+    kept = [folder for folder in (request.root, heard) if folder is not None]
+    if request.save_estimates is not None:
+        target = request.save_estimates.resolve()
+        if any(target == folder.resolve() or target in folder.resolve().parents for folder in kept):
+            hint = "choose a folder of its own"
+            raise UsageError("`--save-estimates` would write over what is evaluated", hint=hint)
+    own = (request.output / "results.json").resolve()
+    read = [Path(request.against)] if request.against is not None else []
+    if any(path.resolve() == own for path in (*read, *request.compare)):
+        raise UsageError("`--output` would replace the results it is compared with", hint="choose another `--output`")

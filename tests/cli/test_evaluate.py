@@ -459,3 +459,13 @@ def test_the_documented_lines_are_commands_that_parse(shell):
     assert done.returncode == 0, done.stderr
     for line in lines[:3]:
         assert "no such folder" in shell(line.replace("--root songs", "--root nowhere")).stderr
+
+
+def test_what_is_evaluated_is_never_written_over(songs, tmp_path, capsys):
+    arguments = ["evaluate", "--baseline-mixture", "--dataset", "folders", "--root", str(songs), "--scores", "sdr"]
+    assert main([*arguments, "-o", str(tmp_path / "a"), "--save-estimates", str(songs)]) == 2
+    assert "would write over what is evaluated" in capsys.readouterr().err
+    own = tmp_path / "a" / "results.json"
+    assert main([*arguments, "-o", str(tmp_path / "a")]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "a"), "--against", str(own)]) == 2
+    assert "would replace the results it is compared with" in capsys.readouterr().err
