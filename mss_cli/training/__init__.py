@@ -1,0 +1,1 @@
+"""Training: recipes, examples, the loop, and what a run leaves behind."""

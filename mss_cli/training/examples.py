@@ -1,0 +1,41 @@
+"""Examples: what a network is shown, each a function of (seed, step, index) alone."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Key(NamedTuple):
+    """Names one example: the update it belongs to, and its place among that update's examples on all devices."""
+
+    step: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One cut of music.
+
+    Attributes
+    ----------
+    stems : float32 array of shape (stem, channel, sample)
+        At the network's rate and channels, in the order of the recipe's `data.stems`; their sum is the mixture.
+        Somewhat longer than asked for where augmentation needs a margin.
+    salience : float32 array of shape (360, frame), or None
+        What a pitch network learns, on the frames of its transform; None where the recipe has no teacher.
+    seed : int, in [0, 2**63)
+        Of the example's augmentation.
+    """
+
+    stems: NDArray[np.float32]
+    salience: NDArray[np.float32] | None
+    seed: int
+
+
+class Examples(Protocol):
+    """Makes examples; equal keys give equal examples, bit for bit, in any process and order."""
+
+    def __getitem__(self, key: Key) -> Example:
+        """Make the example of a key."""
