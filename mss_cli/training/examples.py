@@ -1,4 +1,4 @@
-"""Examples: what a network is shown, each a function of (seed, step, index) alone."""
+"""Examples: what a network is shown, each a function of (seed, step, place) alone."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 
 class Key(NamedTuple):
-    """Names one example: the update it belongs to, and its place among that update's examples on all devices."""
+    """Names one example: the update it belongs to, and its place (from 0) among that update's examples on all devices."""
 
     step: int
-    index: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
