@@ -9,6 +9,9 @@ see `mss_models.networks.mask_separator`.
 - Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017, and
   Jansson's thesis (2019) chapter 4: the defaults; the baseline is ``skips=False``.
 - Thesis chapter 6: ``normalize_first=False, dropout_layers=5``.
+
+`Encoder` and `Decoder` stand alone for networks that share or join them (thesis chapter 5,
+`mss_models.networks.vocal_pitch_unet`).
 """
 
 from dataclasses import dataclass
@@ -110,6 +113,105 @@ class Layer(nn.Module):
         self.norm = nn.Identity()
 
 
+class Encoder(nn.ModuleList):
+    """The layers that halve both axes and double the channels.
+
+    Parameters
+    ----------
+    settings : UnetSettings
+        Size and wiring of the U-Net it belongs to.
+    """
+
+    def __init__(self, settings: UnetSettings) -> None:
+        super().__init__(
+            self._layer(*pair, normalized=level > 0 or settings.normalize_first)
+            for level, pair in enumerate(pairwise([settings.in_channels, *_widths(settings)]))
+        )
+
+    @staticmethod
+    def _layer(source: int, target: int, *, normalized: bool) -> Layer:
+        convolution = nn.Conv2d(source, target, _KERNEL, stride=_STRIDE, padding=_PADDING, bias=not normalized)
+        return Layer(convolution, normalized=normalized, activation=nn.LeakyReLU(_LEAK, inplace=True), dropout=0.0)
+
+    def forward(self, maps: Tensor) -> list[Tensor]:
+        """Compute the outputs of all layers.
+
+        Parameters
+        ----------
+        maps : float Tensor of shape (batch, in_channels, frame, bin)
+            Frames and bins are multiples of ``2 ** levels``.
+
+        Returns
+        -------
+        list of float Tensors of shape (batch, base_channels * 2 ** level, frame / 2 ** (level + 1), bin / ...)
+            From the finest to the coarsest, which is the bottleneck.
+        """
+        outputs: list[Tensor] = []
+        for layer in self:
+            maps = layer(maps)  # (batch, channel * 2, frame / 2, bin / 2)
+            outputs.append(maps)
+        return outputs
+
+
+class Decoder(nn.ModuleList):
+    """The layers that double both axes and halve the channels, with the skips.
+
+    Parameters
+    ----------
+    settings : UnetSettings
+        Size and wiring of the U-Net it belongs to.
+    bottlenecks : int, > 0
+        Encoders whose bottlenecks are concatenated before the first layer.
+    """
+
+    def __init__(self, settings: UnetSettings, *, bottlenecks: int = 1) -> None:
+        widths = _widths(settings)
+        sources = [bottlenecks * widths[-1]]
+        sources += [2 * width if settings.skips else width for width in widths[-2::-1]]
+        targets = [*widths[-2::-1], settings.out_channels]
+        super().__init__(
+            self._layer(
+                source,
+                target,
+                last=i == settings.levels - 1,
+                dropout=_DROPOUT if i < settings.dropout_layers else 0.0,
+            )
+            for i, (source, target) in enumerate(zip(sources, targets, strict=True))
+        )
+        self._skips = settings.skips
+
+    @staticmethod
+    def _layer(source: int, target: int, *, last: bool, dropout: float) -> Layer:
+        convolution = nn.ConvTranspose2d(
+            source, target, _KERNEL, stride=_STRIDE, padding=_PADDING, output_padding=1, bias=last
+        )
+        activation = nn.Identity() if last else nn.ReLU(inplace=True)
+        return Layer(convolution, normalized=not last, activation=activation, dropout=dropout)
+
+    def forward(self, bottleneck: Tensor, skips: list[Tensor]) -> Tensor:
+        """Compute the output maps.
+
+        Parameters
+        ----------
+        bottleneck : float Tensor of shape (batch, channel, frame / 2 ** levels, bin / 2 ** levels)
+            The encoder's last output, or those of several encoders side by side.
+        skips : list of Tensors
+            The encoder's other outputs, from the finest to the coarsest. The list is emptied, so that memory is
+            free as soon as it can be.
+
+        Returns
+        -------
+        float Tensor of shape (batch, out_channels, frame, bin)
+            Outputs without activation.
+        """
+        maps = bottleneck
+        for i, layer in enumerate(self):
+            if i and self._skips:
+                maps = torch.cat([maps, skips.pop()], dim=1)  # (batch, channel * 2, frame, bin)
+            maps = layer(maps)  # (batch, channel / 2, frame * 2, bin * 2)
+        return maps
+
+
 class Unet(nn.Module):
     """Encoder and decoder over (batch, channel, bin, frame).
 
@@ -126,33 +228,8 @@ class Unet(nn.Module):
     def __init__(self, settings: UnetSettings) -> None:
         super().__init__()
         self.settings = settings
-        widths = [settings.base_channels * 2**level for level in range(settings.levels)]
-        self.encoder = nn.ModuleList(
-            self._encoder_layer(*pair, normalized=level > 0 or settings.normalize_first)
-            for level, pair in enumerate(pairwise([settings.in_channels, *widths]))
-        )
-        targets = [*widths[-2::-1], settings.out_channels]
-        self.decoder = nn.ModuleList(
-            self._decoder_layer(source if i == 0 or not settings.skips else 2 * source, target, i)
-            for i, (source, target) in enumerate(zip(widths[::-1], targets, strict=True))
-        )
-
-    @staticmethod
-    def _encoder_layer(source: int, target: int, *, normalized: bool) -> Layer:
-        convolution = nn.Conv2d(source, target, _KERNEL, stride=_STRIDE, padding=_PADDING, bias=not normalized)
-        return Layer(convolution, normalized=normalized, activation=nn.LeakyReLU(_LEAK, inplace=True), dropout=0.0)
-
-    def _decoder_layer(self, source: int, target: int, index: int) -> Layer:
-        last = index == self.settings.levels - 1
-        convolution = nn.ConvTranspose2d(
-            source, target, _KERNEL, stride=_STRIDE, padding=_PADDING, output_padding=1, bias=last
-        )
-        return Layer(
-            convolution,
-            normalized=not last,
-            activation=nn.Identity() if last else nn.ReLU(inplace=True),
-            dropout=_DROPOUT if index < self.settings.dropout_layers else 0.0,
-        )
+        self.encoder = Encoder(settings)
+        self.decoder = Decoder(settings)
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute the output maps.
@@ -172,37 +249,70 @@ class Unet(nn.Module):
         ShapeError
             If ``features`` has other axes or channels.
         """
-        if features.ndim != 4 or features.shape[1] != self.settings.in_channels:
-            raise ShapeError("features", f"(batch, {self.settings.in_channels}, bin, frame)", features.shape)
         bins, frames = features.shape[-2:]
-        maps = features.transpose(-1, -2)  # (batch, channel, frame, bin)
-        missing_bins, missing_frames = -bins % self.settings.multiple, -frames % self.settings.multiple
-        if missing_bins or missing_frames:
-            maps = nn.functional.pad(maps, (0, missing_bins, 0, missing_frames))
-        kept: list[Tensor] = []
-        for layer in self.encoder:
-            maps = layer(maps)  # (batch, channel * 2, frame / 2, bin / 2)
-            kept.append(maps)
-        kept.pop()
-        for i, layer in enumerate(self.decoder):
-            if i and self.settings.skips:
-                maps = torch.cat([maps, kept.pop()], dim=1)  # (batch, channel * 2, frame, bin)
-            maps = layer(maps)  # (batch, channel / 2, frame * 2, bin * 2)
+        kept = self.encoder(padded_maps(features, self.settings))
+        bottleneck = kept.pop()
+        maps = self.decoder(bottleneck, kept)
         return maps[..., :frames, :bins].transpose(-1, -2)  # (batch, out channel, bin, frame)
 
     def fold_batch_norm(self) -> None:
-        """Multiply every batch norm into its convolution, for inference only.
+        """Multiply every batch norm into its convolution; see `fold_batch_norm`."""
+        fold_batch_norm(self)
 
-        The outputs in evaluation mode stay the same within 1e-5 of their scale; training is no longer
-        meaningful and the state dict has other names.
 
-        Raises
-        ------
-        ValueError
-            If the network is in training mode.
-        """
-        if self.training:
-            raise ValueError("batch norm can be folded in evaluation mode only")
-        for layer in (*self.encoder, *self.decoder):
-            if isinstance(layer, Layer):
-                layer.fold()
+def padded_maps(features: Tensor, settings: UnetSettings) -> Tensor:
+    """Turn features into the maps that an `Encoder` takes.
+
+    Parameters
+    ----------
+    features : float Tensor of shape (batch, in_channels, bin, frame)
+        Any number of bins and frames.
+    settings : UnetSettings
+        Channels and levels.
+
+    Returns
+    -------
+    float Tensor of shape (batch, in_channels, padded frame, padded bin)
+        Zeros appended up to multiples of ``2 ** levels``.
+
+    Raises
+    ------
+    ShapeError
+        If ``features`` has other axes or channels.
+    """
+    if features.ndim != 4 or features.shape[1] != settings.in_channels:
+        raise ShapeError("features", f"(batch, {settings.in_channels}, bin, frame)", features.shape)
+    bins, frames = features.shape[-2:]
+    maps = features.transpose(-1, -2)  # (batch, channel, frame, bin)
+    missing_bins, missing_frames = -bins % settings.multiple, -frames % settings.multiple
+    if missing_bins or missing_frames:
+        maps = nn.functional.pad(maps, (0, missing_bins, 0, missing_frames))
+    return maps
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Multiply every batch norm of a network into its convolution, for inference only.
+
+    The outputs in evaluation mode stay the same within 1e-5 of their scale; training is no longer meaningful
+    and the state dict has other names.
+
+    Parameters
+    ----------
+    network : Module
+        Of `Layer`, at any depth; other modules are left alone.
+
+    Raises
+    ------
+    ValueError
+        If the network is in training mode.
+    """
+    if network.training:
+        raise ValueError("batch norm can be folded in evaluation mode only")
+    for layer in network.modules():
+        if isinstance(layer, Layer):
+            layer.fold()
+
+
+def _widths(settings: UnetSettings) -> list[int]:
+    """Channels after each level."""
+    return [settings.base_channels * 2**level for level in range(settings.levels)]
