@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mss_cli.errors import MssError
 from mss_cli.events import (
     Event,
+    Measured,
     RunFinished,
     RunStarted,
     TrackFailed,
@@ -18,6 +19,10 @@ from mss_cli.events import (
     TrackProgress,
     TrackScored,
     TrackStarted,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStep,
+    Validated,
     Warned,
     WeightsReady,
     to_json,
@@ -99,8 +104,8 @@ class Console:
             case Warned():
                 self._line("warning", event.message if event.path is None else f"{event.path}: {event.message}")
             case TrackStarted():
-                if not self.output.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-                    self._bar = _Bar(event, colour=_coloured(self.output))
+                if self._may_draw():
+                    self._bar = _Bar(event.path.name, total=event.duration_seconds, colour=_coloured(self.output))
             case TrackProgress():
                 if self._bar is not None:
                     self._bar.move(event.done_seconds)
@@ -113,14 +118,37 @@ class Console:
             case WeightsReady():
                 if self.output.verbose:
                     self._line("", f"model `{event.model}`, {event.device}, {event.precision}, {event.threads} threads")
+            case TrainingStarted() | TrainingStep() | Validated() | TrainingFinished():
+                self._show_training(event)
             case RunStarted() | _:
                 pass
+
+    def _show_training(self, event: TrainingStarted | TrainingStep | Validated | TrainingFinished) -> None:
+        match event:
+            case TrainingStarted():
+                self._line("", _training(event))
+                if self._may_draw():
+                    self._bar = _Bar(event.recipe, total=event.steps, done=event.step, colour=_coloured(self.output))
+            case TrainingStep():
+                if self._bar is not None:
+                    self._bar.move(event.step)
+                elif self.output.verbose:
+                    self._line("", _training_step(event))
+            case Validated():
+                self._line("", _validated(event))
+            case TrainingFinished():
+                self.close_bar()
+                self._done += 1
+                self._line("", _trained(event))
 
     def close_bar(self) -> None:
         """Take the progress bar away and give the terminal its cursor back."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _may_draw(self) -> bool:
+        return not self.output.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def _line(self, level: str, text: str) -> None:
         if self.output.quiet and level != "error":
@@ -141,7 +169,7 @@ class Console:
 class _Bar:
     """A progress bar with time left; only ever made on a terminal."""
 
-    def __init__(self, event: TrackStarted, *, colour: bool) -> None:
+    def __init__(self, name: str, *, total: float | None, done: float = 0.0, colour: bool) -> None:
         from rich import progress
         from rich.console import Console as Terminal
 
@@ -155,14 +183,14 @@ class _Bar:
         self._progress: Progress = progress.Progress(
             *columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False
         )
-        name = printable(event.path.name)
+        shown = printable(name)
         self._task: TaskID = self._progress.add_task(
-            name if len(name) <= 40 else name[:39] + "…", total=event.duration_seconds
+            shown if len(shown) <= 40 else shown[:39] + "…", total=total, completed=done
         )
         self._progress.start()
 
-    def move(self, done_seconds: float) -> None:
-        self._progress.update(self._task, completed=done_seconds)
+    def move(self, done: float) -> None:
+        self._progress.update(self._task, completed=done)
 
     def print(self, line: str) -> None:
         from rich.text import Text
@@ -206,6 +234,31 @@ def _scores(event: TrackScored) -> str:
     values = (f"{score.stem} {'-' if score.sdr_db is None else f'{score.sdr_db:.2f}'}" for score in event.scores)
     kept = " (kept from an earlier run)" if event.kept else ""
     return f"{event.track}: SDR {', '.join(values)} dB{kept}"
+
+
+def _training(event: TrainingStarted) -> str:
+    begins = "training" if event.step == 0 else f"training goes on after step {event.step}"
+    count = f"{event.parameters / 1e6:.2f} million weights"
+    return f"{event.path}: {begins}, {count}, {event.devices} {event.device}, {event.precision}"
+
+
+def _training_step(event: TrainingStep) -> str:
+    speed = f"{event.audio_seconds_per_second:.1f} s of audio per s, {event.waiting_share:.0%} waiting for data"
+    return f"step {event.step} of {event.steps}: {_numbers(event.losses)} ({speed})"
+
+
+def _validated(event: Validated) -> str:
+    return f"step {event.step}: validation {_numbers(event.scores)}{' (best)' if event.best else ''}"
+
+
+def _trained(event: TrainingFinished) -> str:
+    why = ", its time was up" if event.out_of_time else ""
+    lost = f", {event.lost_updates} updates without a finite gradient were left out" if event.lost_updates else ""
+    return f"{event.path}: step {event.step} of {event.steps} after {event.minutes:.1f} min{why}{lost}"
+
+
+def _numbers(measured: tuple[Measured, ...]) -> str:
+    return ", ".join(f"{one.name} {'-' if one.value is None else f'{one.value:.4g}'}" for one in measured)
 
 
 def _duration(seconds: float) -> str:

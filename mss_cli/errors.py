@@ -7,7 +7,8 @@ MssError                   holds the exit code, one line for people and the way 
 ├── WeightsError       5   weights missing, damaged, or not fitting
 ├── OutputError        6   cannot write
 ├── MemoryExhausted    7   out of memory after the fall-backs
-└── DatasetError       8   data set missing or incomplete
+├── DatasetError       8   data set missing or incomplete
+└── DivergedError      9   a training that cannot go on
 
 Interruption (BaseException)   a signal arrived; the code is 128 + its number
 """
@@ -104,6 +105,12 @@ class DatasetError(MssError):
     """A data set that is missing, incomplete or of the wrong version."""
 
     code = ExitCode.DATASET
+
+
+class DivergedError(MssError):
+    """A training whose losses are no numbers any more."""
+
+    code = ExitCode.DIVERGED
 
 
 class Interruption(BaseException):

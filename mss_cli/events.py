@@ -141,6 +141,65 @@ class TrackScored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A named number; part of training events. None where it is not finite."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted(Event):
+    """Recipe, data and network are good and training begins, or goes on after `step` updates."""
+
+    name: ClassVar[str] = "training_started"
+    path: Path
+    recipe: str
+    step: int
+    steps: int
+    parameters: int
+    device: str
+    devices: int
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep(Event):
+    """How far a training is; at most once a second."""
+
+    name: ClassVar[str] = "training_step"
+    step: int
+    steps: int
+    losses: tuple[Measured, ...]
+    audio_seconds_per_second: float
+    waiting_share: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated(Event):
+    """The validation examples have their scores; `best` if no earlier validation had a higher mean."""
+
+    name: ClassVar[str] = "validated"
+    step: int
+    scores: tuple[Measured, ...]
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished(Event):
+    """Training ended, after its last update or because its time was up; the weights are in place."""
+
+    name: ClassVar[str] = "training_finished"
+    path: Path
+    step: int
+    steps: int
+    out_of_time: bool
+    minutes: float
+    lost_updates: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a user should know that stops nothing."""
 
@@ -170,6 +229,10 @@ EVENTS: tuple[type[Event], ...] = (
     TrackFinished,
     TrackFailed,
     TrackScored,
+    TrainingStarted,
+    TrainingStep,
+    Validated,
+    TrainingFinished,
     Warned,
     RunFinished,
 )
@@ -201,7 +264,7 @@ def to_json(event: Event, *, time: datetime | None = None) -> str:
     return json.dumps({"event": event.name, "time": stamp, **_fields(event)}, allow_nan=False)
 
 
-def _fields(value: Event | StemWritten | StemScored) -> dict[str, Json]:
+def _fields(value: Event | StemWritten | StemScored | Measured) -> dict[str, Json]:
     entries: dict[str, Json] = {}
     for field in fields(value):
         entries |= _entry(field.name, getattr(value, field.name))
@@ -217,7 +280,9 @@ def _entry(key: str, value: object) -> dict[str, Json]:
             plain[f"{key}_b64"] = base64.b64encode(raw).decode("ascii")
         return plain
     if isinstance(value, tuple):
-        return {key: [_fields(part) if isinstance(part, StemWritten | StemScored) else part for part in value]}
+        return {
+            key: [_fields(part) if isinstance(part, StemWritten | StemScored | Measured) else part for part in value]
+        }
     if value is None or isinstance(value, bool | int | float | str):
         return {key: value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else value}
     raise TypeError(f"{key}: {type(value).__name__} has no JSON form here")
