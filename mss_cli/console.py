@@ -74,9 +74,10 @@ class Console:
         self._show(event)
 
     def fail(self, error: MssError) -> None:
-        """Show the error that ends the run; `finish` must follow."""
+        """Show the error that ends the run, each of its lines as one; `finish` must follow."""
         self._message = str(error)
-        self._line("error", str(error))
+        for line in error.lines:
+            self._line("error", line)
 
     def finish(self, code: int, *, message: str | None = None) -> None:
         """Close the progress bar and write the last event."""

@@ -64,6 +64,11 @@ class MssError(Exception):
         line = self.message if self.path is None else f"{self.path}: {self.message}"
         return line if self.hint is None else f"{line}; {self.hint}"
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What people are shown: one line, or one for each mistake where an error carries several."""
+        return (str(self),)
+
 
 class UsageError(MssError):
     """Wrong flag, setting or combination."""

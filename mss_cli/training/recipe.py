@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json = JsonValue
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A part of a recipe: frozen, and without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Network(Section):
@@ -33,13 +33,17 @@ class Network(Section):
         Needed without a preset.
     settings : mapping
         As `mss_models.catalog.build` reads them.
+    each : mapping
+        Of an architecture with a network per stem: laid over the settings of every network.
     targets : tuple of str or None
-        Of an architecture with a network per stem, only these networks.
+        Of an architecture with a network per stem, only these networks. With fewer than all there is no residual
+        stem: what is left would not be what its name says.
     """
 
     preset: str | None = None
     architecture: str | None = None
     settings: Mapping[str, Json] = {}
+    each: Mapping[str, Json] = {}
     targets: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
@@ -179,7 +183,19 @@ class Augmentation(Section):
 
 
 class LossTerm(Section):
-    """One term of the loss; see `mss_models.losses.Term`."""
+    """One term of the loss; see `mss_models.losses.Term`.
+
+    Attributes
+    ----------
+    term : str
+        Its name; every term is logged under it.
+    weight : float, >= 0
+        Its factor in the sum; with 0 it is logged and not learned.
+    target : {"stem", "rectified-difference"}
+        What a magnitude term compares with.
+    n_fft, hop_length : int or None, samples
+        The transform of a term on spectra; the network's own if None.
+    """
 
     term: Literal[
         "magnitude-l1",
@@ -192,8 +208,10 @@ class LossTerm(Section):
         "log-energy",
         "salience-l2",
     ]
-    weight: Positive = 1.0
+    weight: Annotated[float, Field(ge=0.0)] = 1.0
     target: Literal["stem", "rectified-difference"] = "stem"
+    n_fft: Count | None = None
+    hop_length: Count | None = None
 
 
 class Teacher(Section):
