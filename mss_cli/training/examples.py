@@ -1,6 +1,7 @@
 """Examples: what a network is shown, each a function of (seed, step, place) alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +13,14 @@ class Key(NamedTuple):
 
     step: int
     place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A song that cannot be used, and why; another one took its place."""
+
+    path: Path
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,14 @@ class Example:
         What a pitch network learns, on the frames of its transform; None where the recipe has no teacher.
     seed : int, in [0, 2**63)
         Of the example's augmentation.
+    skipped : tuple of Skipped
+        Songs that were drawn for it and found broken; a broken song is told of whenever it is drawn.
     """
 
     stems: NDArray[np.float32]
     salience: NDArray[np.float32] | None
     seed: int
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Examples(Protocol):

@@ -1,0 +1,198 @@
+"""Batches: which examples belong to a batch, the processes that make them, and the time the network waits for them."""
+
+import itertools
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mss_cli.events import Listener, Warned, ignore
+from mss_cli.training.examples import Example, Examples, Key, Skipped
+
+# Batches that each worker makes ahead: enough to hide a song that must be decoded first.
+_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples side by side.
+
+    Attributes
+    ----------
+    stems : float32 Tensor of shape (batch, stem, channel, sample)
+        In the order of the recipe's `data.stems`; their sum is the mixture.
+    salience : float32 Tensor of shape (batch, 360, frame), or None
+        What a pitch network learns.
+    seeds : int64 Tensor of shape (batch,)
+        Of each example's augmentation; always in the memory of the CPU.
+    skipped : tuple of Skipped
+        Songs found broken while these examples were made.
+    """
+
+    stems: Tensor
+    salience: Tensor | None
+    seeds: Tensor
+    skipped: tuple[Skipped, ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move the signals to a device, without waiting where the memory is pinned."""
+        salience = None if self.salience is None else self.salience.to(device, non_blocking=True)
+        return replace(self, stems=self.stems.to(device, non_blocking=True), salience=salience)
+
+    def pin_memory(self) -> "Batch":
+        """Move the signals to memory that a GPU reads by itself; called by the loader."""
+        salience = None if self.salience is None else self.salience.pin_memory()
+        return replace(self, stems=self.stems.pin_memory(), salience=salience)
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Put examples of one form side by side.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        At least one; all with equal shapes, all or none with a salience.
+    """
+    stems = torch.from_numpy(np.stack([example.stems for example in examples]))  # (batch, stem, channel, sample)
+    saliences = [example.salience for example in examples if example.salience is not None]
+    salience = torch.from_numpy(np.stack(saliences)) if saliences else None  # (batch, 360, frame)
+    seeds = torch.tensor([example.seed for example in examples], dtype=torch.int64)
+    return Batch(stems, salience, seeds, tuple(skip for example in examples for skip in example.skipped))
+
+
+class StepSampler(Sampler[list[Key]]):
+    """Names the examples of each batch of one process, from any batch on, without end.
+
+    An update takes ``accumulate * world`` batches, whose places follow each other: batch ``a`` of the process `rank`
+    has the places from ``(a * world + rank) * batch``. So an update sees the same examples on any number of devices.
+
+    Parameters
+    ----------
+    batch : int, >= 1
+        Examples per batch.
+    start : callable
+        Asked whenever an iteration begins: how many batches this process has done already.
+    accumulate : int, >= 1
+        Batches of each process per update.
+    rank, world : int
+        Number of this process, and of processes.
+    """
+
+    def __init__(
+        self, batch: int, start: Callable[[], int], *, accumulate: int = 1, rank: int = 0, world: int = 1
+    ) -> None:
+        super().__init__()
+        if batch < 1 or accumulate < 1 or not 0 <= rank < world:
+            raise ValueError(f"batch {batch}, accumulate {accumulate}, rank {rank} of {world}")
+        self._batch, self._start, self._accumulate = batch, start, accumulate
+        self._rank, self._world = rank, world
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for number in itertools.count(self._start()):
+            step, part = divmod(number, self._accumulate)
+            first = (part * self._world + self._rank) * self._batch
+            yield [Key(step, first + place) for place in range(self._batch)]
+
+
+class Batches:
+    """The batches of a training, without end, and what making them cost.
+
+    Every iteration begins at `start`. Songs that turn out to be broken are told to the listener once each.
+
+    Attributes
+    ----------
+    waited_seconds : float
+        Time that whoever iterates spent waiting, over all iterations; with no workers, making the batches itself.
+    given : int
+        Batches given so far.
+    skipped : set of Skipped
+        Broken songs met so far.
+    """
+
+    def __init__(self, loader: "DataLoader[Example]", listener: Listener = ignore) -> None:
+        self._loader = loader
+        self._listener = listener
+        self.waited_seconds = 0.0
+        self.given = 0
+        self.skipped: set[Skipped] = set()
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun = time.perf_counter()
+        for batch in self._loader:
+            self.waited_seconds += time.perf_counter() - begun
+            self.given += 1
+            for skip in batch.skipped:
+                self._tell(skip)
+            yield batch
+            begun = time.perf_counter()
+
+    def _tell(self, skip: Skipped) -> None:
+        if skip not in self.skipped:
+            self.skipped.add(skip)
+            self._listener(Warned(f"skipped: {skip.message}", skip.path))
+
+
+def loader(
+    examples: Examples,
+    *,
+    batch: int,
+    start: Callable[[], int],
+    accumulate: int = 1,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    pin: bool = False,
+    listener: Listener = ignore,
+) -> Batches:
+    """Load batches, in processes of their own if `workers` is above 0.
+
+    Batches come in the order of `StepSampler` and are the same bits for any number of workers. Workers are spawned
+    (a fork would copy the locks of torch's threads), leave signals to their parent, use one thread each, and stay
+    until the loader is gone.
+
+    Parameters
+    ----------
+    examples : Examples
+        Sent to each worker, so it must be picklable.
+    batch, start, accumulate, rank, world
+        As `StepSampler` takes them.
+    workers : int, >= 0
+    pin : bool
+        Give pinned memory; for CUDA.
+    listener : callable
+        Told of every broken song once.
+    """
+    sampler = StepSampler(batch, start, accumulate=accumulate, rank=rank, world=world)
+    loaded: DataLoader[Example] = DataLoader(
+        _Keyed(examples),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+        prefetch_factor=_AHEAD if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
+    )
+    return Batches(loaded, listener)
+
+
+class _Keyed(Dataset[Example]):
+    """Examples as torch's loader wants them."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __getitem__(self, key: Key) -> Example:
+        return self._examples[key]
+
+
+def _begin_worker(number: int) -> None:
+    """One thread; signals are the parent's business, which ends the workers."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
