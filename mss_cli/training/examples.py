@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Key(NamedTuple):
-    """Names one example: the update it belongs to, and its place (from 0) among that update's examples on all devices."""
+    """Names one example: the update it belongs to, and its place, from 0, among the examples of that update."""
 
     step: int
     place: int

@@ -51,6 +51,14 @@ class Card:
         Measured level of the difference between bf16 and fp32 estimates, relative to the stem.
     bf16_sdr_loss_db : float or None
         Measured loss of SDR by bf16.
+    steps : int or None
+        Updates of the weights.
+    minutes : float or None
+        Of training.
+    data : tuple of str
+        Sources of the training data with their licences.
+    scores : mapping of str to float
+        Validation scores by name, dB where they are SDR.
     """
 
     name: str
@@ -62,6 +70,10 @@ class Card:
     licence: str
     bf16_error_db: float | None = None
     bf16_sdr_loss_db: float | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    data: tuple[str, ...] = ()
+    scores: "Mapping[str, float]" = field(default_factory=dict)
     format_version: int = field(default=FORMAT_VERSION)
 
     @property
@@ -212,16 +224,19 @@ def _card(raw: dict[str, object]) -> Card:
     texts = ("name", "architecture", "training", "licence")
     if not all(isinstance(known[name], str) for name in texts) or not isinstance(known["configuration"], dict):
         raise TypeError("a field has the wrong type")
-    for name in ("bf16_error_db", "bf16_sdr_loss_db"):
+    for name in ("bf16_error_db", "bf16_sdr_loss_db", "steps", "minutes"):
         if not isinstance(known.get(name), int | float | None):
             raise TypeError(f"{name} must be a number")
+    if not isinstance(known.get("scores", {}), dict):
+        raise TypeError("scores must be a mapping")
     known["stems"] = tuple(str(stem) for stem in _list(known["stems"]))
+    known["data"] = tuple(str(source) for source in _list(known.get("data", [])))
     return Card(**known)  # type: ignore[arg-type]
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise TypeError("stems must be a list")
+        raise TypeError("stems and data must be lists")
     return value
 
 
