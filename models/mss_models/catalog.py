@@ -14,12 +14,15 @@ from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
+from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Architecture = Literal["classical", "unet", "unet-per-stem"]
+Architecture = Literal["classical", "unet", "unet-per-stem", "vocal-pitch-unet"]
 Values = Mapping[str, object]
-Built = ClassicalSeparator | MaskSeparator | PerStemSeparator
+Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator
+Built = ClassicalSeparator | Network
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -50,14 +53,15 @@ def build(architecture: str, configuration: Values) -> Built:
     ----------
     architecture : str
         "unet": one network for all its stems, settings as in `configuration_of`. "unet-per-stem":
-        ``networks``, a list of settings of "unet", and ``residual``, a name or null. "classical": no
-        settings and no weights.
+        ``networks``, a list of settings of "unet", and ``residual``, a name or null.
+        "vocal-pitch-unet": vocals and their pitch, ``wiring`` and settings as in `configuration_of`; some wirings
+        can only be trained, see `VocalPitchSeparator`. "classical": no settings and no weights.
     configuration : mapping of str to object
         The settings.
 
     Returns
     -------
-    ClassicalSeparator, MaskSeparator or PerStemSeparator
+    ClassicalSeparator, MaskSeparator, PerStemSeparator or VocalPitchSeparator
         Not yet prepared; weights of the networks are loaded with ``load_state_dict``.
 
     Raises
@@ -70,6 +74,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "classical": _classical,
         "unet": lambda values: MaskSeparator(_mask_settings(values)),
         "unet-per-stem": _per_stem,
+        "vocal-pitch-unet": lambda values: VocalPitchSeparator(_vocal_pitch_settings(values)),
     }
     if architecture not in builders:
         raise ConfigurationError(_unknown("architecture", architecture, list(builders)))
@@ -81,12 +86,12 @@ def build(architecture: str, configuration: Values) -> Built:
         raise ConfigurationError(f"{architecture}: {fault}") from fault
 
 
-def configuration_of(separator: MaskSeparator | PerStemSeparator) -> Configuration:
+def configuration_of(separator: Network) -> Configuration:
     """Give the configuration from which `build` makes an equal separator.
 
     Parameters
     ----------
-    separator : MaskSeparator or PerStemSeparator
+    separator : MaskSeparator, PerStemSeparator or VocalPitchSeparator
         As made by `build`.
 
     Returns
@@ -97,6 +102,8 @@ def configuration_of(separator: MaskSeparator | PerStemSeparator) -> Configurati
     if isinstance(separator, PerStemSeparator):
         networks = [_mask_values(member.settings) for member in separator.members]
         return Configuration("unet-per-stem", {"networks": networks, "residual": separator.residual})
+    if isinstance(separator, VocalPitchSeparator):
+        return Configuration("vocal-pitch-unet", _vocal_pitch_values(separator.settings))
     return Configuration("unet", _mask_values(separator.settings))
 
 
@@ -123,8 +130,7 @@ def shipped(name: str) -> Configuration:
     return SHIPPED[name]
 
 
-_MASK_KEYS = (
-    "stems",
+_FRONT_END_KEYS = (
     "sample_rate",
     "channels",
     "n_fft",
@@ -133,14 +139,10 @@ _MASK_KEYS = (
     "bins",
     "normalization",
     "feature_scale",
-    "head",
-    "segment_frames",
-    "levels",
-    "base_channels",
-    "skips",
-    "normalize_first",
-    "dropout_layers",
 )
+_SIZE_KEYS = ("segment_frames", "levels", "base_channels", "dropout_layers")
+_MASK_KEYS = ("stems", *_FRONT_END_KEYS, "head", *_SIZE_KEYS, "skips", "normalize_first")
+_VOCAL_PITCH_KEYS = ("wiring", *_FRONT_END_KEYS, *_SIZE_KEYS)
 
 
 def _classical(values: Values) -> ClassicalSeparator:
@@ -148,10 +150,10 @@ def _classical(values: Values) -> ClassicalSeparator:
     return ClassicalSeparator()
 
 
-def _mask_settings(values: Values) -> MaskSettings:
-    """Read the flat settings of "unet"."""
-    reader = _Reader(values, allowed=_MASK_KEYS)
-    front_end = FrontEnd(
+def _front_end(reader: "_Reader") -> FrontEnd:
+    """Read the keys of a front end."""
+    reader.choice("window", ("hann",), "hann")
+    return FrontEnd(
         sample_rate=reader.integer("sample_rate"),
         channels=reader.integer("channels"),
         stft=StftSettings(n_fft=reader.integer("n_fft"), hop_length=reader.integer("hop_length")),
@@ -159,10 +161,28 @@ def _mask_settings(values: Values) -> MaskSettings:
         normalization=reader.choice("normalization", get_args(Normalization), "none"),
         feature_scale=reader.choice("feature_scale", get_args(FeatureScale), "window-energy"),
     )
-    reader.choice("window", ("hann",), "hann")
+
+
+def _front_end_values(front_end: FrontEnd) -> dict[str, object]:
+    """The inverse of `_front_end`."""
+    return {  # the keys are those of _FRONT_END_KEYS
+        "sample_rate": front_end.sample_rate,
+        "channels": front_end.channels,
+        "n_fft": front_end.stft.n_fft,
+        "hop_length": front_end.stft.hop_length,
+        "window": front_end.stft.window,
+        "bins": front_end.bins,
+        "normalization": front_end.normalization,
+        "feature_scale": front_end.feature_scale,
+    }
+
+
+def _mask_settings(values: Values) -> MaskSettings:
+    """Read the flat settings of "unet"."""
+    reader = _Reader(values, allowed=_MASK_KEYS)
     return MaskSettings(
         stems=reader.names("stems"),
-        front_end=front_end,
+        front_end=_front_end(reader),
         head=reader.choice("head", get_args(Head)),
         segment_frames=reader.integer("segment_frames"),
         levels=reader.integer("levels", 6),
@@ -175,23 +195,40 @@ def _mask_settings(values: Values) -> MaskSettings:
 
 def _mask_values(settings: MaskSettings) -> Values:
     """The inverse of `_mask_settings`."""
-    front_end = settings.front_end
     return {  # the keys are those of _MASK_KEYS
         "stems": list(settings.stems),
-        "sample_rate": front_end.sample_rate,
-        "channels": front_end.channels,
-        "n_fft": front_end.stft.n_fft,
-        "hop_length": front_end.stft.hop_length,
-        "window": front_end.stft.window,
-        "bins": front_end.bins,
-        "normalization": front_end.normalization,
-        "feature_scale": front_end.feature_scale,
+        **_front_end_values(settings.front_end),
         "head": settings.head,
         "segment_frames": settings.segment_frames,
         "levels": settings.levels,
         "base_channels": settings.base_channels,
         "skips": settings.skips,
         "normalize_first": settings.normalize_first,
+        "dropout_layers": settings.dropout_layers,
+    }
+
+
+def _vocal_pitch_settings(values: Values) -> VocalPitchSettings:
+    """Read the settings of "vocal-pitch-unet"."""
+    reader = _Reader(values, allowed=_VOCAL_PITCH_KEYS)
+    return VocalPitchSettings(
+        wiring=reader.choice("wiring", get_args(Wiring)),
+        front_end=_front_end(reader),
+        segment_frames=reader.integer("segment_frames"),
+        levels=reader.integer("levels", 6),
+        base_channels=reader.integer("base_channels", 16),
+        dropout_layers=reader.integer("dropout_layers", 3),
+    )
+
+
+def _vocal_pitch_values(settings: VocalPitchSettings) -> Values:
+    """The inverse of `_vocal_pitch_settings`."""
+    return {  # the keys are those of _VOCAL_PITCH_KEYS
+        "wiring": settings.wiring,
+        **_front_end_values(settings.front_end),
+        "segment_frames": settings.segment_frames,
+        "levels": settings.levels,
+        "base_channels": settings.base_channels,
         "dropout_layers": settings.dropout_layers,
     }
 
@@ -300,6 +337,25 @@ def _thesis_multi(head: Head) -> Configuration:
     return Configuration("unet-per-stem", {"networks": networks, "residual": "other"})
 
 
+def _joint(wiring: Wiring) -> Configuration:
+    """Chapter 5: 22050 Hz mono, magnitudes in [0, 1] and the U-Nets of chapter 4."""
+    return Configuration(
+        "vocal-pitch-unet",
+        {
+            "wiring": wiring,
+            "sample_rate": 22_050,
+            "channels": 1,
+            "n_fft": 1024,
+            "hop_length": 256,
+            "bins": 512,
+            "normalization": "peak",
+            "feature_scale": "window-sum",
+            "segment_frames": 512,
+            "dropout_layers": 3,
+        },
+    )
+
+
 SHIPPED: Mapping[str, Configuration] = {
     "thesis-vocals": Configuration("unet", _thesis_vocals("vocals", skips=True)),
     "thesis-baseline": Configuration("unet", _thesis_vocals("vocals", skips=False)),
@@ -329,4 +385,5 @@ SHIPPED: Mapping[str, Configuration] = {
             "dropout_layers": 3,
         },
     ),
+    **{f"joint-{wiring}": _joint(wiring) for wiring in get_args(Wiring)},
 }

@@ -1,4 +1,7 @@
-"""The one protocol of everything that can separate: networks, classical methods, oracles, ensembles."""
+"""The one protocol of everything that can separate: networks, classical methods, oracles, ensembles.
+
+Separators that also tell the pitch of the vocals have two members more (`PitchSeparator`).
+"""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -76,4 +79,34 @@ class Separator(Protocol):
         -------
         float32 Tensor of shape (batch, stem, channel, sample)
             As long as the mixture and aligned with it; finite; zero for silence.
+        """
+
+
+@runtime_checkable
+class PitchSeparator(Separator, Protocol):
+    """A separator that also tells the pitch of the vocals.
+
+    Attributes
+    ----------
+    salience_hop : int, samples
+        Distance between frames of the salience, at `sample_rate`.
+    """
+
+    @property
+    def salience_hop(self) -> int:
+        """Distance between frames of the salience, in samples at `sample_rate`."""
+
+    def salience(self, mixture: Tensor) -> Tensor:
+        """Tell how likely each pitch is in each frame.
+
+        Parameters
+        ----------
+        mixture : float32 Tensor of shape (batch, channel, sample)
+            As for `separate`.
+
+        Returns
+        -------
+        float32 Tensor of shape (batch, 360, frame)
+            In [0, 1], on the grid of `mss_models.salience`. Frame ``k`` is centred on sample ``k * salience_hop``,
+            and there are ``ceil(sample / salience_hop)``.
         """

@@ -22,6 +22,13 @@ TINY = {
     "base_channels": 4,
     "dropout_layers": 1,
 }
+JOINT = {
+    **{key: TINY[key] for key in TINY if key not in ("stems", "head")},
+    "wiring": "source-to-pitch",
+    "n_fft": 1024,
+    "hop_length": 256,
+    "bins": 512,
+}
 PAIR = {"networks": [TINY, {**TINY, "stems": ["drums"]}], "residual": "other"}
 
 
@@ -47,6 +54,7 @@ def test_shipped_configurations_survive_json_and_come_back(name):
         ("thesis-noncomplex", 22_050, 1, ("vocals", "drums", "guitar", "bass", "other"), "none", 5.9),
         ("thesis-complex", 22_050, 1, ("vocals", "drums", "guitar", "bass", "other"), "none", 5.9),
         ("unet44", 44_100, 2, ("vocals", "drums", "bass", "other"), "none", 5.9),
+        ("joint-source-pitch-source-pitch", 22_050, 1, ("vocals",), "peak", 5.9),
     ],
 )
 def test_shipped_separators_are_what_the_thesis_describes(name, rate, channels, stems, normalization, seconds):
@@ -61,7 +69,15 @@ def test_the_baseline_differs_from_the_vocal_network_by_its_skips_only():
     assert {key for key in vocals if vocals[key] != baseline[key]} == {"skips"}
 
 
-@pytest.mark.parametrize(("architecture", "settings"), [("unet", TINY), ("unet-per-stem", PAIR)])
+def test_every_wiring_of_chapter_5_is_shipped():
+    joint = {name: shipped(name) for name in SHIPPED if name.startswith("joint-")}
+    assert len(joint) == 10
+    assert all(joint[f"joint-{made.settings['wiring']}"] == made for made in joint.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"), [("unet", TINY), ("unet-per-stem", PAIR), ("vocal-pitch-unet", JOINT)]
+)
 def test_built_separators_obey_the_laws(architecture, settings):
     check_separator(build(architecture, settings).eval(), samples=3000)
 
@@ -97,6 +113,10 @@ def test_weights_of_one_fit_another_of_the_same_configuration():
         ("unet-per-stem", {**PAIR, "residual": "drums"}, "different names"),
         ("unet-per-stem", {**PAIR, "residual": 3}, "residual: expected a name or null"),
         ("unet-per-stem", {**PAIR, "rest": None}, "unknown key `rest`"),
+        ("vocal-pitch-unet", {**JOINT, "wiring": "pitch"}, "wiring: expected one of pitch-only, .*, got 'pitch'"),
+        ("vocal-pitch-unet", {**JOINT, "stems": ["vocals"]}, "unknown key `stems`"),
+        ("vocal-pitch-unet", {**JOINT, "channels": 2}, "vocal-pitch-unet: channels must be 1"),
+        ("vocal-pitch-unet", {key: JOINT[key] for key in JOINT if key != "wiring"}, "wiring: missing"),
     ],
 )
 def test_faulty_configurations_are_refused_with_the_key(architecture, settings, message):

@@ -10,7 +10,7 @@ from mss_models.networks.front_end import check_mixture
 from mss_models.networks.mask_separator import MaskSeparator
 from mss_models.networks.states import check_state
 from mss_models.separator import Normalization, Precision
-from mss_models.stft import StftSettings, stft
+from mss_models.stft import StftSettings, istft, stft
 
 
 class PerStemSeparator(nn.Module):
@@ -54,6 +54,11 @@ class PerStemSeparator(nn.Module):
         return [separator for separator in self.separators.values() if isinstance(separator, MaskSeparator)]
 
     @property
+    def network_stems(self) -> tuple[str, ...]:
+        """The stems that networks estimate: all but the residual; the targets of training."""
+        return self.stems if self.residual is None else self.stems[:-1]
+
+    @property
     def sample_rate(self) -> int:
         """Rate of the mixture in Hz."""
         return self.members[0].sample_rate
@@ -90,6 +95,34 @@ class PerStemSeparator(nn.Module):
         """Prepare every network; see `MaskSeparator.prepare`."""
         for member in self.members:
             member.prepare(device, precision)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Estimate the stems differentiably, in the networks' own precision and mode.
+
+        Parameters
+        ----------
+        mixture : float32 Tensor of shape (batch, channel, sample)
+            At least 1 sample.
+
+        Returns
+        -------
+        float32 Tensor of shape (batch, stem, channel, sample)
+            In the order of ``stems``, the residual last if there is one. A loss on the residual would train every
+            network on what the others miss; ``estimates[:, :len(network_stems)]`` are the networks' own.
+        """
+        check_mixture(mixture, self.channels)
+        spectra: dict[StftSettings, Tensor] = {}
+        estimates: list[Tensor] = []
+        for member in self.members:
+            grid = member.settings.front_end.stft
+            if grid not in spectra:
+                spectra[grid] = stft(mixture, grid)  # (batch, channel, bin, frame)
+            masked = member.masks(spectra[grid]) * spectra[grid].unsqueeze(1)
+            estimates.append(istft(masked, grid, mixture.shape[-1]))  # (batch, stem, channel, sample)
+        networks = torch.cat(estimates, dim=1)
+        if self.residual is None:
+            return networks
+        return torch.cat([networks, residual(mixture, networks).unsqueeze(1)], dim=1)
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Estimate the stems; see `mss_models.separator.Separator.separate`."""

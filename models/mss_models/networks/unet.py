@@ -252,7 +252,7 @@ class Unet(nn.Module):
         bins, frames = features.shape[-2:]
         kept = self.encoder(padded_maps(features, self.settings))
         bottleneck = kept.pop()
-        maps = self.decoder(bottleneck, kept)
+        maps: Tensor = self.decoder(bottleneck, kept)
         return maps[..., :frames, :bins].transpose(-1, -2)  # (batch, out channel, bin, frame)
 
     def fold_batch_norm(self) -> None:
