@@ -193,6 +193,9 @@ def fit(
 class _Module(LightningModule):
     """Network, its average and its losses as Lightning wants them."""
 
+    lost_updates: Tensor
+    lost_in_a_row: Tensor
+
     def __init__(
         self,
         network: nn.Module,
@@ -262,9 +265,8 @@ class _Module(LightningModule):
         kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
         weights = [weight for weight in self.network.parameters() if weight.requires_grad]
         optimizer = kind(weights, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(settings, step, steps)
-        )
+        factor = functools.partial(learning_rate_factor, settings, steps=steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
