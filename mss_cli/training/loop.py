@@ -210,6 +210,7 @@ class _Module(LightningModule):
         self.register_buffer("lost_updates", torch.zeros((), dtype=torch.long))
         self.register_buffer("lost_in_a_row", torch.zeros((), dtype=torch.long))
         self.collected: list[dict[str, Tensor]] = []
+        self._statistics: list[Tensor] = []
         self._objective, self._augment = objective, augment
         self._training, self._optimizer = training, optimizer
 
@@ -222,6 +223,8 @@ class _Module(LightningModule):
         """Give the loss of one batch; dropout's state is a function of (seed, update, place)."""
         accumulate = self._training.accumulate
         torch.manual_seed(_mixed(self._training.seed, self.global_step, place % accumulate, self.global_rank))
+        if place % accumulate == 0:
+            self._statistics = [statistic.clone() for statistic in self.network.buffers()]
         progress = self.global_step / self._training.steps
         terms = self._objective.terms(self.network, self._augment(batch), progress)
         loss = self._objective.total(terms)
@@ -239,6 +242,8 @@ class _Module(LightningModule):
         self.lost_in_a_row += 1
         for weight in self.network.parameters():
             weight.grad = None
+        for statistic, before in zip(self.network.buffers(), self._statistics, strict=True):
+            statistic.copy_(before)  # batch norm has seen the bad batch
         if int(self.lost_in_a_row) >= MAX_LOST_UPDATES:
             hint = "lower `optimizer.learning_rate`, or set `training.clip`"
             raise DivergedError(f"{MAX_LOST_UPDATES} updates in a row had no finite gradient", hint=hint)

@@ -10,6 +10,7 @@ from mss_cli.training.batches import Batch
 from mss_models.losses import Term, evaluate_terms, total
 from mss_models.networks.mask_separator import MaskSeparator
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
@@ -67,7 +68,7 @@ class SeparationObjective:
     def __init__(
         self, separator: MaskSeparator | PerStemSeparator, stems: Sequence[str], terms: Sequence[Term]
     ) -> None:
-        self._names = network_stems(separator)
+        self._names = separator.network_stems if isinstance(separator, PerStemSeparator) else separator.stems
         self._places = [list(stems).index(name) for name in self._names]
         self._terms = tuple(terms)
         self._transform = transform_of(separator)
@@ -96,14 +97,7 @@ class SeparationObjective:
         return stems.sum(dim=1), stems[:, self._places]
 
 
-def network_stems(separator: MaskSeparator | PerStemSeparator) -> tuple[str, ...]:
-    """Stems that networks estimate: all but a residual."""
-    if isinstance(separator, PerStemSeparator):
-        return tuple(name for member in separator.members for name in member.stems)
-    return separator.stems
-
-
-def transform_of(separator: MaskSeparator | PerStemSeparator) -> StftSettings:
+def transform_of(separator: MaskSeparator | PerStemSeparator | VocalPitchSeparator) -> StftSettings:
     """The transform of the (first) network."""
     member = separator.members[0] if isinstance(separator, PerStemSeparator) else separator
     return member.settings.front_end.stft

@@ -1,0 +1,55 @@
+"""The network of a recipe with its first weights, and its losses."""
+
+import torch
+
+from mss_cli.training.objective import Objective, SeparationObjective
+from mss_cli.training.pitch_objective import VocalPitchObjective
+from mss_cli.training.recipe import LossTerm, Recipe
+from mss_cli.training.recipe_checks import resolve_network
+from mss_models.catalog import ConfigurationError, build
+from mss_models.losses import Term
+from mss_models.networks.mask_separator import MaskSeparator
+from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
+
+Trainable = MaskSeparator | PerStemSeparator | VocalPitchSeparator
+
+
+def first_network(recipe: Recipe) -> Trainable:
+    """Build the network of a recipe with weights that depend on its seed alone.
+
+    Raises
+    ------
+    ConfigurationError
+        If the settings are not allowed, or the architecture has no weights.
+    """
+    chosen = resolve_network(recipe.network)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(recipe.training.seed)
+    try:
+        separator = build(chosen.architecture, chosen.settings)
+    finally:
+        torch.random.set_rng_state(state)
+    if not isinstance(separator, MaskSeparator | PerStemSeparator | VocalPitchSeparator):
+        raise ConfigurationError(f"architecture: `{chosen.architecture}` has nothing to train")
+    return separator
+
+
+def objective_of(recipe: Recipe, separator: Trainable) -> Objective:
+    """Make the losses of a checked recipe for its network.
+
+    Raises
+    ------
+    ValueError
+        If a stem of the network is not among the recipe's, or a term does not go with the network.
+    """
+    stems = tuple(recipe.data.stems)
+    if isinstance(separator, VocalPitchSeparator):
+        return VocalPitchObjective(separator, stems, {term.term: term.weight for term in recipe.loss})
+    return SeparationObjective(separator, stems, [_term(term) for term in recipe.loss])
+
+
+def _term(term: LossTerm) -> Term:
+    if term.term == "salience-l2":
+        raise ValueError("`salience-l2` is for networks that estimate a salience")
+    return Term(term.term, weight=term.weight, n_fft=term.n_fft, hop_length=term.hop_length, target=term.target)

@@ -1,0 +1,291 @@
+"""A training from its recipe to its weights: what `mss-cli train` calls."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mss_cli.devices import has_fast_bf16, resolve_device
+from mss_cli.errors import UsageError
+from mss_cli.events import Listener, TrainingFinished, TrainingStarted
+from mss_cli.training import run_folder
+from mss_cli.training.augment import Augmenter
+from mss_cli.training.batches import Batch, loader
+from mss_cli.training.curves import Curves
+from mss_cli.training.examples import Examples
+from mss_cli.training.loop import Fitted, Machine, fit
+from mss_cli.training.mixing import recipe_examples
+from mss_cli.training.network import Trainable, first_network, objective_of
+from mss_cli.training.objective import Objective, transform_of
+from mss_cli.training.recipe import Recipe
+from mss_cli.training.recipe_file import LoadedRecipe, print_config
+from mss_cli.training.run_folder import RunFolder
+from mss_cli.training.watch import Watch
+from mss_cli.weights.store import Card, save_checkpoint
+from mss_models.catalog import configuration_of
+from mss_models.separator import Precision
+
+_SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for.
+
+    Attributes
+    ----------
+    loaded : LoadedRecipe
+    output : Path or None
+        Folder of the run; ``runs/NAME`` if None.
+    resume : str
+        "auto", "never" or the path of a state.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    devices, nodes : int
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    max_minutes : float or None
+    """
+
+    loaded: LoadedRecipe
+    output: Path | None = None
+    resume: str = "auto"
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    max_minutes: float | None = None
+
+
+def train(request: Request, listener: Listener) -> RunFolder:
+    """Train, or go on training, until the last step or until the time is up.
+
+    Parameters
+    ----------
+    request : Request
+    listener : Listener
+        Told of the beginning, steps, validations, broken songs and the end.
+
+    Returns
+    -------
+    RunFolder
+        With `best.safetensors` and `last.safetensors`.
+
+    Raises
+    ------
+    MssError
+        If the data are missing, the device is not there, the folder cannot be written, the run is another one's, or
+        the training diverged.
+    """
+    recipe = request.loaded.recipe
+    machine = resolve_machine(request, listener)
+    network = first_network(recipe)
+    folder = request.output if request.output is not None else Path("runs") / recipe.name
+    run, state = run_folder.open_run(folder, print_config(request.loaded), resume=request.resume)
+    run_folder.write_facts(run.facts, run_folder.facts(sys.argv, seed=recipe.training.seed))
+    plan = _Plan(recipe, run, network, objective_of(recipe, network), listener)
+    watch = plan.watch(machine)
+    listener(
+        TrainingStarted(
+            path=run.path,
+            recipe=recipe.name,
+            step=0 if state is None else state_step(state),
+            steps=recipe.training.steps,
+            parameters=sum(weight.numel() for weight in network.parameters()),
+            device=machine.accelerator,
+            devices=machine.devices * machine.nodes,
+            precision=machine.precision,
+        )
+    )
+    fitted = fit(
+        network,
+        plan.objective,
+        plan.batches(pin=machine.accelerator == "cuda"),
+        augment=plan.augmenter,
+        training=recipe.training,
+        optimizer=recipe.optimizer,
+        machine=machine,
+        hooks=watch,
+        state=run.state,
+        resume=state,
+        tensorboard=run.tensorboard,
+    )
+    listener(_finished(run, recipe, watch, fitted))
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The parts of a training that the machine does not decide."""
+
+    recipe: Recipe
+    run: RunFolder
+    network: Trainable
+    objective: Objective
+    listener: Listener
+
+    @property
+    def augmenter(self) -> Augmenter:
+        return Augmenter(self.recipe.augmentation, sample_rate=self.network.sample_rate, samples=self.samples)
+
+    @property
+    def samples(self) -> int:
+        """Length of an example after augmentation."""
+        return example_samples(self.recipe, self.network)
+
+    def examples(self, *, validation: bool) -> Examples:
+        return recipe_examples(
+            self.recipe,
+            sample_rate=self.network.sample_rate,
+            channels=self.network.channels,
+            samples=self.samples if validation else self.augmenter.required_samples,
+            cache=self.recipe.data.cache or self.run.cache,
+            validation=validation,
+            listener=self.listener,
+        )
+
+    def batches(self, *, pin: bool) -> Callable[[Callable[[], int], int, int], Iterable[Batch]]:
+        training = self.recipe.training
+        examples = self.examples(validation=False)
+
+        def load(start: Callable[[], int], rank: int, world: int) -> Iterable[Batch]:
+            return loader(
+                examples,
+                batch=training.batch,
+                start=start,
+                accumulate=training.accumulate,
+                workers=self.recipe.data.workers,
+                rank=rank,
+                world=world,
+                pin=pin,
+                listener=self.listener,
+            )
+
+        return load
+
+    def watch(self, machine: Machine) -> Watch:
+        recipe, training = self.recipe, self.recipe.training
+        per_step = training.batch * training.accumulate * machine.devices * machine.nodes
+        return Watch(
+            self.objective,
+            [],
+            lambda step: Curves(self.run.curves, step=step),
+            partial(save_weights, recipe=recipe, separator=self.network),
+            best=self.run.best,
+            last=self.run.last,
+            steps=training.steps,
+            validate_steps=training.validate_steps,
+            audio_seconds=per_step * self.samples / self.network.sample_rate,
+            listener=self.listener,
+        )
+
+
+def example_samples(recipe: Recipe, network: Trainable) -> int:
+    """Length of an example: the longest with so many frames, or so many seconds; samples at the network's rate."""
+    data = recipe.data
+    if data.frames is not None:
+        return transform_of(network).samples(data.frames)
+    return round((data.seconds or 0.0) * network.sample_rate)
+
+
+def state_step(state: Path) -> int:
+    """Tell after how many updates a state was written.
+
+    Raises
+    ------
+    UsageError
+        If it is not the state of a training.
+    """
+    try:
+        content = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
+        return int(content["global_step"])
+    except Exception as error:
+        hint = "give a `state.ckpt` that `mss-cli train` wrote, or use `--resume never`"
+        raise UsageError("is not the state of a training, or is damaged", path=str(state), hint=hint) from error
+
+
+def save_weights(
+    path: Path,
+    network: nn.Module,
+    step: int,
+    seconds: float,
+    scores: Mapping[str, float],
+    *,
+    recipe: Recipe,
+    separator: Trainable,
+) -> None:
+    """Write weights with their card, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    chosen = configuration_of(separator)
+    minutes = seconds / _SECONDS_PER_MINUTE
+    data = tuple(f"{source.kind} {source.root.name} ({source.licence})" for source in recipe.data.train)
+    card = Card(
+        name=recipe.name,
+        architecture=chosen.architecture,
+        configuration=chosen.settings,
+        stems=separator.stems,
+        sample_rate=separator.sample_rate,
+        training=f"recipe {recipe.name} ({recipe.source}): {step} steps, {minutes:.1f} minutes",
+        licence=recipe.licence,
+        steps=step,
+        minutes=round(minutes, 2),
+        data=data,
+        scores={name: round(value, 4) for name, value in scores.items()},
+    )
+    state: dict[str, Tensor] = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    save_checkpoint(path, state, card)
+
+
+def resolve_machine(request: Request, listener: Listener) -> Machine:
+    """Turn what a user asked for into a machine that is there.
+
+    Raises
+    ------
+    UsageError, DeviceError
+        If there is no such device or precision, or the device is not there.
+    """
+    device = resolve_device(request.device, listener)
+    return Machine(
+        accelerator=device.type,
+        devices=request.devices,
+        nodes=request.nodes,
+        precision=resolve_training_precision(request.precision, device),
+        max_minutes=request.max_minutes,
+    )
+
+
+def resolve_training_precision(choice: str, device: torch.device) -> Precision:
+    """Choose the precision of the network: bf16 where the device computes it fast, weights always fp32.
+
+    Raises
+    ------
+    UsageError
+        If there is no such precision, or the device does not train in it.
+    """
+    match choice:
+        case "auto":
+            return "bf16" if has_fast_bf16(device) else "fp32"
+        case "fp16" if device.type != "cuda":
+            raise UsageError("fp16 is for CUDA devices", hint="use `--precision auto`, `bf16` or `fp32`")
+        case "fp32" | "bf16" | "fp16":
+            return choice
+    raise UsageError(f"no precision is called `{choice}`", hint="use `auto`, `bf16`, `fp16` or `fp32`")
+
+
+def _finished(run: RunFolder, recipe: Recipe, watch: Watch, fitted: Fitted) -> TrainingFinished:
+    return TrainingFinished(
+        path=run.path,
+        step=fitted.step,
+        steps=recipe.training.steps,
+        out_of_time=fitted.out_of_time,
+        minutes=round(watch.seconds / _SECONDS_PER_MINUTE, 2),
+        lost_updates=watch.lost_updates,
+    )
