@@ -22,7 +22,7 @@ def command(
     output: Path = typer.Option(
         Path("scores"), "-o", "--output", help="Receives results.json, scores.csv and a file per track."
     ),
-    scores: str = typer.Option("full", help="full (SDR, ISR, SIR, SAR) or sdr, which takes a moment."),
+    scores: str = typer.Option("full", help="full (SDR, ISR, SIR, SAR), sdr, which takes a moment, or all."),
     scenario: str = typer.Option("auto", help="auto (as museval), four-stems or vocals-accompaniment."),
     against: str | None = typer.Option(
         None, help="Fail if a score is lower than in this results.json, or of this published system: irm1 ..."
@@ -34,7 +34,7 @@ def command(
     save_estimates: Path | None = typer.Option(None, help="Keep the stems: <subset>/<track>/<stem>.wav, as floats."),
     published: str = typer.Option("some", help="Published systems in the table: some, all or none."),
     jobs: int = typer.Option(1, "-j", "--jobs", min=1, help="Tracks at a time, one thread each if more than one."),
-    device: str = typer.Option("auto", "-d", "--device", help="auto, cpu, cuda, cuda:N or mps."),
+    device: str = typer.Option("auto", "-d", "--device", help="Of the model: auto, cpu, cuda, cuda:N or mps."),
     precision: str = typer.Option("auto", help="auto, fp32, bf16 or fp16."),
     segment_seconds: float | None = typer.Option(None, min=0.1, help="Audio given to the model at once."),
     overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
@@ -56,7 +56,7 @@ def command(
     if not isinstance(console, Console):
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
-    from mss_cli.evaluation.request import Chosen, Request, choose_system
+    from mss_cli.evaluation.request import Chosen, Request, choose_system, split_tracks
 
     if report is not None:
         from mss_cli.reports.page import check_reportable
@@ -80,7 +80,7 @@ def command(
         dataset=dataset,
         root=root,
         subset=subset,
-        tracks=None if tracks is None else tuple(name.strip() for name in tracks.split(",")),
+        tracks=split_tracks(tracks),
         output=output,
         scores=scores,
         scenario=scenario,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mss_cli.console import printable
+from mss_cli.stdout import write_line
 
 if TYPE_CHECKING:
     from mss_cli.evaluation.tables import Table
@@ -15,7 +16,13 @@ _PIPE_COLUMNS = 240
 
 
 def show(tables: "Sequence[Table]", *, colour: bool) -> None:
-    """Write tables to stdout."""
+    """Write tables to stdout.
+
+    Raises
+    ------
+    Interruption, OutputError
+        If the reader has gone away; if stdout cannot be written.
+    """
     from rich import box
     from rich.console import Console as Terminal
     from rich.table import Table as RichTable
@@ -32,6 +39,10 @@ def show(tables: "Sequence[Table]", *, colour: bool) -> None:
             grid.add_column(Text(column), justify="left" if place == 0 else "right", no_wrap=not on_terminal)
         for row in table.rows:
             grid.add_row(*(Text(printable(cell)) for cell in row))
-        terminal.print(grid)
-        for note in table.notes:
-            terminal.print(Text(f"  {printable(note)}", style="dim"), soft_wrap=True)
+        # Captured and written by ourselves: rich would end the process with 1 when the reader goes away.
+        with terminal.capture() as shown:
+            terminal.print(grid)
+            for note in table.notes:
+                terminal.print(Text(f"  {printable(note)}", style="dim"), soft_wrap=True)
+        for line in shown.get().removesuffix("\n").split("\n"):
+            write_line(line)

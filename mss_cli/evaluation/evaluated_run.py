@@ -1,5 +1,6 @@
 """A run of `evaluate`: words of the user checked, tracks scored, gates decided, tables made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -8,13 +9,16 @@ from mss_cli.datasets.catalog import kind_of, open_dataset
 from mss_cli.datasets.track import Track
 from mss_cli.errors import ExitCode, UsageError
 from mss_cli.evaluation.comparison import comparison_table
-from mss_cli.evaluation.gates import check_against, check_requirements, find_expectation, parse_requirement
-from mss_cli.evaluation.published import chosen_systems
+from mss_cli.evaluation.gates import Verdict, check_against, check_comparable, check_requirements, find_expectation
+from mss_cli.evaluation.output_folder import claim
+from mss_cli.evaluation.published import PublishedSystem, chosen_systems
 from mss_cli.evaluation.request import Request, one_of
-from mss_cli.evaluation.results import Results, read_results
+from mss_cli.evaluation.requirements import Requirement, check_metrics, check_stems, parse_requirement
+from mss_cli.evaluation.results import SCORE_KIND, Results, read_results
 from mss_cli.evaluation.run import evaluate
-from mss_cli.evaluation.scoring import SCENARIOS, SCORE_SETS, Scenario, ScoreSet
-from mss_cli.evaluation.tables import Table, published_table, score_table
+from mss_cli.evaluation.scores import METRICS
+from mss_cli.evaluation.scoring import SCENARIOS, SCORE_SETS, Scenario, ScoreSet, metrics_of, scorable_stems
+from mss_cli.evaluation.tables import Table, further_table, published_table, score_table
 from mss_cli.evaluation.track_job import Job
 from mss_cli.events import Listener, Warned
 
@@ -42,32 +46,99 @@ def run(request: Request, listener: Listener) -> Outcome:
     score_set = cast(ScoreSet, one_of("--scores", request.scores, SCORE_SETS))
     one_of("--published", request.published, ("some", "all", "none"))
     kind_of(request.dataset)
-    requirements = [parse_requirement(text) for text in request.fail_under]
-    expected = None if request.against is None else find_expectation(request.against)
-    others = [read_results(path) for path in request.compare]
+    gates = _read_gates(request, score_set)
     _refuse_overwriting(request)
     dataset = open_dataset(request.dataset, root=request.root, subset=request.subset, tracks=request.tracks)
+    _check_gates(gates, dataset.tracks, scenario, score_set)
+    claim(request.output, request.system, dataset.name)
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)
     done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
     if done.results is None:
         return Outcome(None, None, (), dataset.tracks, done.code)
     tables = [score_table(done.results)]
+    if done.results.further_metrics:
+        tables.append(further_table(done.results))
     systems = chosen_systems(request.published, done.results)
     if systems:
         tables.append(published_table(done.results, systems))
-    if others:
-        tables.append(comparison_table([done.results, *others]))
-    verdicts = []
-    if expected is not None:
-        verdicts.append(check_against(done.results, expected, tolerance_db=request.tolerance))
-    if requirements:
-        verdicts.append(check_requirements(done.results, requirements))
-    misses = [line for verdict in verdicts for line in verdict.misses]
-    for line in misses:
+    verdicts = _decide(gates, done.results, dataset.tracks, score_set=score_set, tolerance_db=request.tolerance)
+    for line in dict.fromkeys(line for verdict in verdicts for line in (*verdict.warnings, *verdict.misses)):
         listener(Warned(line))
-    code = ExitCode.PARTIAL if misses and done.code == ExitCode.OK else done.code
+    missed = any(verdict.misses for verdict in verdicts)
+    code = ExitCode.PARTIAL if missed and done.code == ExitCode.OK else done.code
     shown = (*tables, *(verdict.table for verdict in verdicts))
     return Outcome(done.results, done.path, shown, dataset.tracks, code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gates:
+    """What the scores will be held against: least scores, an expectation, other runs."""
+
+    requirements: tuple[Requirement, ...]
+    expected: Results | PublishedSystem | None
+    compared: tuple[Results, ...]
+
+
+def _read_gates(request: Request, score_set: ScoreSet) -> _Gates:
+    """Read the gates, refusing what needs no data set to be seen as wrong."""
+    requirements = tuple(parse_requirement(text) for text in request.fail_under)
+    check_metrics(requirements, metrics_of(score_set), score_set)
+    expected = None if request.against is None else find_expectation(request.against)
+    compared = tuple(read_results(path) for path in request.compare)
+    for path, other in zip(request.compare, compared, strict=True):
+        if other.score_kind != SCORE_KIND:
+            problem = f"`--compare {path}`: its scores are of another kind ({other.score_kind})"
+            raise UsageError(problem, hint="two kinds are never subtracted")
+    return _Gates(requirements, expected, compared)
+
+
+def _check_gates(gates: _Gates, tracks: Sequence[Track], scenario: Scenario, score_set: ScoreSet) -> None:
+    """Refuse gates that could not be decided on these tracks, before hours of separation."""
+    stems = scorable_stems([track.stems for track in tracks], scenario)
+    if stems:  # else no track is whole, and the run will say why
+        check_stems(gates.requirements, stems)
+    keys = _keys(tracks)
+    if gates.expected is not None:
+        metrics = [metric for metric in metrics_of(score_set) if metric in METRICS]
+        check_comparable(gates.expected, tracks=keys, metrics=metrics)
+    for other in gates.compared:
+        if not any(other.scored_tracks(stem, "SDR") & keys for stem in other.stems):
+            problem = f"`--compare`: `{other.system.name}` has no score of a track of this run"
+            raise UsageError(problem, hint="compare runs on the same data set")
+
+
+def _decide(
+    gates: _Gates, results: Results, tracks: Sequence[Track], *, score_set: ScoreSet, tolerance_db: float
+) -> tuple[Verdict, ...]:
+    """Hold the scores against every gate.
+
+    A comparison that finds nothing in common, as those tracks have all failed, is a miss: the scores are kept.
+    """
+    verdicts = []
+    if gates.compared:
+        try:
+            verdicts.append(Verdict(comparison_table([results, *gates.compared]), ()))
+        except UsageError as error:
+            verdicts.append(_nothing_compared(error))
+    if gates.expected is not None:
+        metrics = [metric for metric in metrics_of(score_set) if metric in METRICS]
+        keys = _keys(tracks)
+        try:
+            verdict = check_against(results, gates.expected, tolerance_db=tolerance_db, metrics=metrics, tracks=keys)
+            verdicts.append(verdict)
+        except UsageError as error:
+            verdicts.append(_nothing_compared(error))
+    if gates.requirements:
+        verdicts.append(check_requirements(results, gates.requirements, tracks=len(tracks)))
+    return tuple(verdicts)
+
+
+def _keys(tracks: Sequence[Track]) -> frozenset[tuple[str, str]]:
+    return frozenset((track.subset, track.name) for track in tracks)
+
+
+def _nothing_compared(error: UsageError) -> Verdict:
+    return Verdict(Table("nothing compared", ("reason",), ((error.message,),)), (str(error),))
 
 
 def _refuse_overwriting(request: Request) -> None:

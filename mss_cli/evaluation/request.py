@@ -1,14 +1,16 @@
 """What a user asked of `evaluate`, checked before anything heavy is imported."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from mss_cli.devices import PrecisionChoice
 from mss_cli.errors import UsageError
 
 ORACLES = ("irm1", "irm2", "ibm1", "ibm2", "cirm", "mwf")
+_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def choose_system(
         problem = "nothing to evaluate is named" if not named else f"{' and '.join(named)} are given"
         raise UsageError(problem, hint=f"give exactly one of {', '.join(given)}")
     one_of("--precision", precision, get_args(PrecisionChoice))
+    _check_device(device, chosen)
     if chosen.model is not None:
         from mss_cli.weights.manifest import find
 
@@ -107,6 +110,31 @@ def choose_system(
     if chosen.oracle is not None:
         return SystemRequest("oracle", one_of("--oracle", chosen.oracle, ORACLES), threads=threads)
     return SystemRequest("baseline", threads=threads)
+
+
+def _check_device(device: str, chosen: Chosen) -> None:
+    """Refuse what is no device, and a GPU where none would be used."""
+    if _DEVICE.fullmatch(device) is None:
+        raise UsageError(f"no device is called `{device}`", hint="use `auto`, `cpu`, `cuda`, `cuda:N` or `mps`")
+    if chosen.model is None and device not in ("auto", "cpu"):
+        hint = "leave it out: oracles and scores are computed on the CPU"
+        raise UsageError(f"`--device {device}` is for `--model`", hint=hint)
+
+
+def split_tracks(text: str | None) -> tuple[str, ...] | None:
+    """Read the names of `--tracks`; None if it is not given.
+
+    Raises
+    ------
+    UsageError
+        If a name is empty.
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"`--tracks {text}` has an empty name", hint="write names separated by single commas")
+    return names
 
 
 def one_of(flag: str, value: str, allowed: Sequence[str]) -> str:

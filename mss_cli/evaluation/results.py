@@ -8,14 +8,24 @@ import os
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 
 from mss_cli.datasets.track import in_order
 from mss_cli.errors import InputError
 from mss_cli.evaluation.aggregate import Rule, combine, summarize
-from mss_cli.evaluation.scores import METRICS, Metric, StemScores, TrackScores, from_json, number, to_json
+from mss_cli.evaluation.scores import (
+    FURTHER_METRICS,
+    METRICS,
+    FurtherMetric,
+    Metric,
+    StemScores,
+    TrackScores,
+    from_json,
+    number,
+    to_json,
+)
 from mss_cli.evaluation.significance import bootstrap_interval
 from mss_cli.events import Json
 from mss_cli.files import output_error, publish, temporary_name
@@ -78,6 +88,12 @@ class Results:
         found = {frames.metric for track in self.tracks for stem in track.stems for frames in stem.frames}
         return tuple(metric for metric in METRICS if metric in found)
 
+    @property
+    def further_metrics(self) -> tuple[FurtherMetric, ...]:
+        """Further metrics of any stem."""
+        found = {score.metric for track in self.tracks for stem in track.stems for score in stem.further}
+        return tuple(metric for metric in FURTHER_METRICS if metric in found)
+
     def of(self, stem: str) -> list[StemScores]:
         """Scores of one stem, track by track."""
         return [scores for track in self.tracks for scores in track.stems if scores.stem == stem]
@@ -86,19 +102,36 @@ class Results:
         """Scenario in which a stem was scored."""
         return ", ".join(sorted({scores.scenario for scores in self.of(stem)}))
 
-    def medians(self, stem: str, metric: str) -> dict[tuple[str, str], float]:
-        """Score per track, by (subset, track): the median of frames, or the one number of `uSDR` and `SI-SDR`."""
-        found = {}
-        for track in self.tracks:
-            for scores in track.stems:
-                if scores.stem == stem:
-                    found[track.subset, track.name] = _per_track(scores, metric)
-        return found
+    def per_track(self, stem: str, metric: str, rule: Rule = Rule.MEDIAN) -> dict[tuple[str, str], float]:
+        """Score per track, by (subset, track): median or mean of frames, or the one number of other metrics."""
+        return {
+            (track.subset, track.name): scores.of_track(metric, rule)
+            for track in self.tracks
+            for scores in track.stems
+            if scores.stem == stem
+        }
 
-    def value(self, stem: str, metric: str, rule: Rule = Rule.MEDIAN) -> float:
+    def medians(self, stem: str, metric: str) -> dict[tuple[str, str], float]:
+        """Score per track, by (subset, track): the median of frames, or the one number of other metrics."""
+        return self.per_track(stem, metric)
+
+    def value(self, stem: str, metric: str, rule: Rule = Rule.MEDIAN, *, frames_rule: Rule = Rule.MEDIAN) -> float:
         """One number for the set: median or mean over tracks of the score per track; NaN if there is none."""
-        values = np.array(list(self.medians(stem, metric).values()), np.float64)
+        values = np.array(list(self.per_track(stem, metric, frames_rule).values()), np.float64)
         return float(combine(values, rule))
+
+    def scored_tracks(self, stem: str, metric: str) -> frozenset[tuple[str, str]]:
+        """(subset, track) of the tracks with a finite score."""
+        return frozenset(key for key, value in self.per_track(stem, metric).items() if math.isfinite(value))
+
+    def weighted_mean(self, stem: str, metric: str) -> float:
+        """Mean over tracks, each counting by its length: GNSDR, if the metric is NSDR; NaN if there is none."""
+        scores = self.per_track(stem, metric)
+        seconds = {(track.subset, track.name): track.samples / track.sample_rate for track in self.tracks}
+        kept = [key for key, value in scores.items() if math.isfinite(value) and seconds[key] > 0]
+        if not kept:
+            return math.nan
+        return float(np.average([scores[key] for key in kept], weights=[seconds[key] for key in kept]))
 
     def only(self, keys: Set[tuple[str, str]]) -> "Results":
         """Keep the tracks with these (subset, track)."""
@@ -108,14 +141,6 @@ class Results:
         """95 % bootstrap interval over tracks of the median of `medians`."""
         found = bootstrap_interval(np.array(list(self.medians(stem, metric).values()), np.float64))
         return found.low, found.high
-
-
-def _per_track(scores: StemScores, metric: str) -> float:
-    if metric == "uSDR":
-        return scores.usdr
-    if metric == "SI-SDR":
-        return scores.si_sdr
-    return next((frames.median() for frames in scores.frames if frames.metric == metric), math.nan)
 
 
 def to_text(results: Results) -> str:
@@ -144,7 +169,7 @@ def to_text(results: Results) -> str:
 
 def _summary(results: Results, stem: str) -> dict[str, Json]:
     entry: dict[str, Json] = {"scenario": results.scenario_of(stem)}
-    for metric in (*results.metrics, "uSDR", "SI-SDR"):
+    for metric in (*results.metrics, "uSDR", "SI-SDR", *results.further_metrics):
         values = np.array(list(results.medians(stem, metric).values()), np.float64)
         over = summarize(values)
         interval = bootstrap_interval(values)
@@ -164,10 +189,14 @@ def _summary(results: Results, stem: str) -> dict[str, Json]:
             ]
             figures["median_of_medians"] = number(over.median)
             figures["mean_of_medians"] = number(over.mean)
+            figures["median_of_means"] = number(results.value(stem, metric, frames_rule=Rule.MEAN))
+            figures["mean_of_means"] = number(results.value(stem, metric, Rule.MEAN, frames_rule=Rule.MEAN))
             figures["frames"] = sum(len(values) for values in frames)
             figures["nan_frames"] = sum(not math.isfinite(value) for values in frames for value in values)
         else:
             figures["median"], figures["mean"] = number(over.median), number(over.mean)
+        if metric == "NSDR":
+            figures["gnsdr"] = number(results.weighted_mean(stem, metric))
         entry[metric] = figures
     return entry
 
@@ -185,7 +214,9 @@ def to_csv(results: Results) -> str:
             for column in stem.frames:
                 counts = [len(column.values), sum(not math.isfinite(value) for value in column.values)]
                 writer.writerow([*base, column.metric, _cell(column.median()), _cell(column.mean()), *counts, ""])
-            for name, value in (("uSDR", stem.usdr), ("SI-SDR", stem.si_sdr)):
+            whole = [("uSDR", stem.usdr), ("SI-SDR", stem.si_sdr)]
+            whole += [(score.metric, score.value) for score in stem.further]
+            for name, value in whole:
                 writer.writerow([*base, name, _cell(value), _cell(value), "", "", stem.reason or ""])
     return text.getvalue()
 
@@ -233,18 +264,23 @@ def read_results(path: Path) -> Results:
     Raises
     ------
     InputError
-        If it is missing or not what `to_text` writes.
+        If it is missing or not what `to_text` writes: also if it holds NaN or Infinity, which strict JSON has not.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        document = json.loads(text, parse_constant=_no_constant)
     except OSError as error:
         raise InputError("cannot be read", path=str(path), hint="check the name") from error
-    except ValueError as error:
-        raise InputError("not a results file", path=str(path), hint=_HINT) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a results file: {error}", path=str(path), hint=_HINT) from error
     try:
         return _results(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"not a results file: {error}", path=str(path), hint=_HINT) from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"`{name}` where a number or null is needed")
 
 
 def _results(document: Mapping[str, Json]) -> Results:

@@ -14,6 +14,8 @@ from mss_cli.events import Json
 
 Metric = Literal["SDR", "ISR", "SIR", "SAR"]
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
+FurtherMetric = Literal["SDR v3", "SIR v3", "SAR v3", "NSDR", "log-WMSE", "bleedless", "fullness"]
+FURTHER_METRICS: Final[tuple[FurtherMetric, ...]] = get_args(FurtherMetric)
 # The order in which museval writes them.
 _MUSEVAL_ORDER: Final[tuple[Metric, ...]] = ("SDR", "SIR", "SAR", "ISR")
 _FIVE_DECIMALS: Final = Decimal(".00001")
@@ -44,6 +46,14 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherScore:
+    """One of `FURTHER_METRICS`: one number for the whole track, NaN if it is not defined."""
+
+    metric: FurtherMetric
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class StemScores:
     """Scores of one stem of one track.
 
@@ -58,6 +68,8 @@ class StemScores:
         Over the whole track; NaN if not defined.
     reason : str or None
         Why it was not scored: "silent reference" or "silent estimate".
+    further : tuple of FurtherScore
+        Empty unless they were asked for.
     """
 
     stem: str
@@ -66,6 +78,7 @@ class StemScores:
     usdr: float
     si_sdr: float
     reason: str | None = None
+    further: tuple[FurtherScore, ...] = ()
 
     @property
     def frame_count(self) -> int:
@@ -80,6 +93,25 @@ class StemScores:
     def median(self, metric: Metric) -> float:
         """Median over frames; NaN if the metric was not asked for."""
         return next((frames.median() for frames in self.frames if frames.metric == metric), math.nan)
+
+    def of_track(self, metric: str, rule: Rule = Rule.MEDIAN) -> float:
+        """One number for the track; NaN if there is none.
+
+        Parameters
+        ----------
+        metric : str
+            One of `METRICS`, "uSDR", "SI-SDR" or one of `FURTHER_METRICS`.
+        rule : Rule
+            Over the frames of `METRICS`; the others are one number as they are.
+        """
+        if metric == "uSDR":
+            return self.usdr
+        if metric == "SI-SDR":
+            return self.si_sdr
+        for frames in self.frames:
+            if frames.metric == metric:
+                return frames.median() if rule is Rule.MEDIAN else frames.mean()
+        return next((score.value for score in self.further if score.metric == metric), math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +207,11 @@ def _stem_json(stem: StemScores) -> dict[str, Json]:
         for frames in stem.frames
         if any(map(math.isinf, frames.values))
     }
-    whole: dict[str, Json] = {
-        key: _sign(value) for key, value in (("usdr", stem.usdr), ("si_sdr", stem.si_sdr)) if math.isinf(value)
-    }
+    numbers: list[tuple[str, float]] = [("usdr", stem.usdr), ("si_sdr", stem.si_sdr)]
+    numbers += [(score.metric, score.value) for score in stem.further]
+    whole: dict[str, Json] = {key: _sign(value) for key, value in numbers if math.isinf(value)}
+    if stem.further:
+        entry["further"] = {score.metric: number(score.value) for score in stem.further}
     if infinite or whole:
         entry["infinite"] = infinite | whole
     if stem.reason is not None:
@@ -220,6 +254,7 @@ def _stem(name: str, entry: dict[str, Json]) -> StemScores:
         signs = _object(infinite.get(metric, {}))
         values = [_number(value, signs.get(str(place))) for place, value in enumerate(column)]
         frames.append(Frames(metric, tuple(values)))
+    further = _object(entry.get("further", {}))
     reason = entry.get("reason")
     return StemScores(
         stem=name,
@@ -228,6 +263,11 @@ def _stem(name: str, entry: dict[str, Json]) -> StemScores:
         usdr=_number(entry["usdr"], infinite.get("usdr")),
         si_sdr=_number(entry["si_sdr"], infinite.get("si_sdr")),
         reason=None if reason is None else str(reason),
+        further=tuple(
+            FurtherScore(metric, _number(further[metric], infinite.get(metric)))
+            for metric in FURTHER_METRICS
+            if metric in further
+        ),
     )
 
 
@@ -243,7 +283,11 @@ def rounded(values: Sequence[float]) -> tuple[float, ...]:
 
 def _number(value: Json, sign: Json) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):  # strict JSON can still say 1e999
+            raise ValueError("a score is not finite")
         return float(value)
+    if value is not None:
+        raise ValueError("a score is neither a number nor null")
     return {"+": math.inf, "-": -math.inf}.get(str(sign), math.nan)
 
 

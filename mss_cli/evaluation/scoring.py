@@ -1,7 +1,7 @@
 """Scores of one track from aligned blocks of its true and estimated stems, in memory that does not grow."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from mss_cli.datasets.track import ACCOMPANIMENT, VOCALS, in_order
 from mss_cli.errors import DatasetError
-from mss_cli.evaluation.scores import FOUR_STEMS, METRICS, PAIR, Frames, StemScores, rounded
+from mss_cli.evaluation.scores import (
+    FOUR_STEMS,
+    FURTHER_METRICS,
+    METRICS,
+    PAIR,
+    Frames,
+    FurtherScore,
+    StemScores,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
 Block = NDArray[np.float64]
 Scenario = Literal["auto", "four-stems", "vocals-accompaniment"]
-ScoreSet = Literal["sdr", "full"]
+ScoreSet = Literal["sdr", "full", "all"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 SCORE_SETS: tuple[ScoreSet, ...] = get_args(ScoreSet)
 
@@ -57,12 +66,15 @@ class Pairs:
     blocks : callable
         Gives (references, estimates) from the start, float64 arrays of shape (stem, channel, sample), the same at each
         call.
+    mixture : callable or None
+        Gives the mixture from the start, (channel, sample) blocks cut in any way; NSDR and log-WMSE need it.
     """
 
     stems: tuple[str, ...]
     sample_rate: int
     channels: int
     blocks: Callable[[], Iterator[tuple[Block, Block]]]
+    mixture: Callable[[], Iterator[NDArray[np.float32]]] | None = None
 
 
 def plan_groups(stems: Sequence[str], scenario: Scenario) -> tuple[Group, ...]:
@@ -108,10 +120,11 @@ def score(pairs: Pairs, groups: Sequence[Group], score_set: ScoreSet) -> tuple[t
     Parameters
     ----------
     pairs : Pairs
-        Read once for SDR, twice for the full set.
+        Read once for SDR, twice for the full set; for all scores the whole track is then held in memory.
     groups : sequence of Group
         Of `plan_groups`.
-    score_set : {"sdr", "full"}
+    score_set : {"sdr", "full", "all"}
+        "all" adds `FURTHER_METRICS` to the full set.
 
     Returns
     -------
@@ -141,14 +154,56 @@ def score(pairs: Pairs, groups: Sequence[Group], score_set: ScoreSet) -> tuple[t
         if not found:
             break
         silent |= found  # rare: start again without them
-    if score_set == "full":
+    if score_set != "sdr":
         for references, estimates in pairs.blocks():
             together = _tensors(references, estimates)
             for one in passes:
                 one.second(*together)
     for one in passes:
         results += one.scores()
+    if score_set == "all":
+        results = _with_further_scores(results, pairs, groups, silent)
     return tuple(results), samples
+
+
+def scorable_stems(references: Iterable[Sequence[str]], scenario: Scenario) -> tuple[str, ...]:
+    """Name the stems that tracks with these references could have scores of, if every estimate were there."""
+    found: set[str] = set()
+    for stems in references:
+        there = set(stems)
+        if VOCALS in there and there != {VOCALS}:
+            there.add(ACCOMPANIMENT)
+        if scenario == FOUR_STEMS:
+            there.discard(ACCOMPANIMENT)
+        elif scenario == PAIR:
+            there &= {VOCALS, ACCOMPANIMENT}
+        found |= there
+    return in_order(tuple(found))
+
+
+def metrics_of(score_set: ScoreSet) -> tuple[str, ...]:
+    """Name the metrics that a set of scores makes."""
+    whole = ("uSDR", "SI-SDR")
+    return {
+        "sdr": ("SDR", *whole),
+        "full": (*METRICS, *whole),
+        "all": (*METRICS, *whole, *FURTHER_METRICS),
+    }[score_set]
+
+
+def _with_further_scores(
+    scores: Sequence[StemScores], pairs: Pairs, groups: Sequence[Group], silent: Collection[str]
+) -> list[StemScores]:
+    """Add the whole-track scores, each stem's from the group in which it is shown."""
+    from mss_cli.evaluation.whole_track import WholeTrack
+
+    track = WholeTrack.read(pairs.blocks(), pairs.mixture, sample_rate=pairs.sample_rate)
+    found: dict[tuple[str, str], tuple[FurtherScore, ...]] = {}
+    for group in groups:
+        stems = [stem for stem in group.stems if stem not in silent]
+        further = track.scores([pairs.stems.index(stem) for stem in stems]) if stems else []
+        found |= {(group.scenario, stem): values for stem, values in zip(stems, further, strict=True)}
+    return [replace(one, further=found.get((one.scenario, one.stem), ())) for one in scores]
 
 
 def _tensors(references: Block, estimates: Block) -> "tuple[Tensor, Tensor]":
@@ -204,7 +259,7 @@ class _Pass:
             return
         self._sdr = SdrAccumulator(stems=stems, channels=channels, window_samples=window)
         self._si_sdr = SiSdrAccumulator(stems=stems, channels=channels)
-        if score_set == "full":
+        if score_set != "sdr":
             self._full = BssEval(stems=stems, channels=channels, window_samples=window)
 
     def first(self, references: "Tensor", estimates: "Tensor") -> None:

@@ -81,6 +81,26 @@ def score_table(results: Results) -> Table:
     return Table(heading(results), columns, tuple(rows), notes)
 
 
+def further_table(results: Results) -> Table:
+    """Show the scores of `--scores all` that stand beside BSSEval v4: medians over tracks, and GNSDR."""
+    metrics = results.further_metrics
+    rows = [
+        (
+            stem,
+            *(decibels(results.value(stem, metric)) for metric in metrics),
+            decibels(results.weighted_mean(stem, "NSDR")),
+        )
+        for stem in results.stems
+    ]
+    notes = (
+        "one number per track, median of tracks; of another kind than BSSEval v4, and than each other",
+        "SDR v3, SIR v3, SAR v3: BSSEval v3, sources version, of mono sums, dB; NSDR: SDR v3 above that of the "
+        "mixture; GNSDR: its mean over tracks, weighted by length",
+        "log-WMSE: no unit, 73.68 at most, at 44.1 kHz only; bleedless, fullness: 0 to 100",
+    )
+    return Table(f"further scores: {heading(results)}", ("stem", *metrics, "GNSDR"), tuple(rows), notes)
+
+
 def published_table(results: Results, systems: Sequence[PublishedSystem]) -> Table:
     """Show our SDR above published systems, marking other data and other kinds of score."""
     stems = ("vocals", "drums", "bass", "other", "accompaniment")

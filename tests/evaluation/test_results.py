@@ -11,7 +11,7 @@ from made_results import made_results
 from mss_cli.errors import InputError
 from mss_cli.evaluation.aggregate import Rule
 from mss_cli.evaluation.results import read_results, to_csv, to_text, write_results
-from mss_cli.evaluation.scores import FOUR_STEMS, StemScores
+from mss_cli.evaluation.scores import FOUR_STEMS, FurtherScore, StemScores
 
 
 def test_values_of_the_set_are_medians_and_means_over_tracks():
@@ -60,6 +60,48 @@ def test_the_report_reads_what_is_written_here(tmp_path):
     assert read.name == "mine"
     assert read.medians("drums", "SDR") == {("test", "track 0"): 3.0, ("test", "track 1"): 2.0}
     assert read.tracks[0].stems["vocals"].median["SDR"] == 1.0
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999", '"1.0"', "true"])
+def test_a_score_that_is_no_number_of_strict_json_is_refused_by_name(tmp_path, word):
+    path = write_results(made_results({"vocals": [1.25, 1.25]}), tmp_path)
+    text = path.read_text()
+    assert text.count("1.25,") >= 1
+    path.write_text(text.replace("1.25,", f"{word},"))
+    with pytest.raises(InputError, match=r"results\.json: not a results file"):
+        read_results(path)
+
+
+def test_the_four_rules_stand_in_the_summary():
+    # Made frames: the track's number less 1, itself, and 5 more.
+    summary = json.loads(to_text(made_results({"vocals": [1.0, 2.0, 6.0]})))["summary"]["vocals"]["SDR"]
+    assert summary["median_of_medians"] == 2.0
+    assert summary["mean_of_medians"] == 3.0
+    assert summary["median_of_means"] == pytest.approx(2 + 4 / 3, abs=2e-6)
+    assert summary["mean_of_means"] == pytest.approx(3 + 4 / 3, abs=2e-6)
+
+
+def further(results, **scores):
+    """Give the first stem of each track further scores, one number per track."""
+    tracks = []
+    for place, track in enumerate(results.tracks):
+        made = tuple(FurtherScore(metric, values[place]) for metric, values in scores.items())
+        stems = (replace(track.stems[0], further=made), *track.stems[1:])
+        tracks.append(replace(track, samples=44100 * (place + 1), stems=stems))
+    return replace(results, tracks=tuple(tracks))
+
+
+def test_further_scores_are_kept_and_gnsdr_counts_tracks_by_their_length(tmp_path):
+    results = further(made_results({"vocals": [1.0, 2.0]}), NSDR=[3.0, 6.0], fullness=[math.nan, 50.0])
+    again = read_results(write_results(results, tmp_path))
+    assert to_text(again) == to_text(results)
+    assert again.further_metrics == ("NSDR", "fullness")
+    assert again.value("vocals", "fullness") == 50.0
+    assert again.weighted_mean("vocals", "NSDR") == 5.0  # 1 s of 3 dB, 2 s of 6 dB
+    summary = json.loads((tmp_path / "results.json").read_text())["summary"]["vocals"]
+    assert (summary["NSDR"]["gnsdr"], summary["NSDR"]["median"]) == (5.0, 4.5)
+    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    assert [row["median"] for row in rows if row["metric"] == "NSDR"] == ["3.000000", "6.000000"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""The output folder of an evaluation: it holds the scores of one system on one data set, and none of an older run."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mss_cli.errors import UsageError
+from mss_cli.evaluation.request import SystemRequest
+from mss_cli.evaluation.results import write_text
+from mss_cli.evaluation.track_job import FINISHED
+from mss_cli.files import make_folder, output_error
+
+# Written at the end of a run; an older one would look like this run's while it goes on, or after it failed.
+_OF_THE_SET: Final = ("results.json", "scores.csv")
+_OWNER: Final = "system.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a folder holds scores of: kind of system, its name as typed, data set."""
+
+    kind: str
+    name: str
+    dataset: str
+
+    @property
+    def words(self) -> str:
+        """For messages."""
+        name = f" `{self.name}`" if self.name else ""
+        return f"{self.kind}{name} on {self.dataset}"
+
+
+def claim(folder: Path, system: SystemRequest, dataset: str) -> None:
+    """Make the folder this run's: refuse that of another system, remove the set's files of an earlier run.
+
+    The same system with other settings, weights or tracks may use a folder again.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    system : SystemRequest
+    dataset : str
+
+    Raises
+    ------
+    UsageError
+        If it holds scores of another system or data set. Nothing is changed then.
+    OutputError
+        If it cannot be written.
+    """
+    name = system.name if system.kind != "estimates" else os.path.normpath(system.name)
+    owner = Owner(system.kind, name, dataset)
+    record = folder / FINISHED / _OWNER
+    earlier = _read(record)
+    used = any((folder / FINISHED).glob("*/*.json"))  # else the earlier run scored nothing: a typing error, say
+    if used and earlier is not None and earlier != owner:
+        problem = f"holds scores of {earlier.words}, not of {owner.words}"
+        raise UsageError(f"`--output {folder}` {problem}", hint="choose another folder, or remove this one")
+    make_folder(record.parent)
+    for file in _OF_THE_SET:
+        try:
+            (folder / file).unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(folder / file, error) from error
+    if earlier != owner:
+        content = {"kind": owner.kind, "name": owner.name, "dataset": owner.dataset}
+        write_text(record, json.dumps(content, sort_keys=True) + "\n")
+
+
+def _read(record: Path) -> Owner | None:
+    """Read who owns a folder; None if nobody does, or the record is damaged."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8", errors="surrogateescape"))
+        return Owner(str(content["kind"]), str(content["name"]), str(content["dataset"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
