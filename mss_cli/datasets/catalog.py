@@ -97,6 +97,8 @@ def open_dataset(
 ) -> Dataset:
     """List the tracks of a data set; no sample is read.
 
+    A broken track is listed with its fault, see `Track.check`, and hides no other.
+
     Parameters
     ----------
     name : str

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from mss_cli.datasets.extras import require
-from mss_cli.datasets.folders import DEFAULT_SUBSET
+from mss_cli.datasets.folders import DEFAULT_SUBSET, fault_of, folders_in
 from mss_cli.datasets.track import Part, Signal, Track, in_order
 from mss_cli.errors import DatasetError
 
@@ -32,22 +32,26 @@ def find_medleydb(root: Path) -> list[Track]:
     """List the multitracks below `Audio` (or the root).
 
     References are sums of stem files, each times its coefficient from `mixing_coefficients.yaml` where the root has
-    that file (it comes with the package medleydb), else as they lie. The mixture is the published mix.
+    that file (it comes with the package medleydb), else as they lie. The mixture is the published mix. A track whose
+    metadata are damaged, or name a file that is missing, has a fault.
 
     Raises
     ------
     UsageError
         If pyyaml is not installed.
     DatasetError
-        If a metadata file is damaged, or names a file that is missing.
+        If the root or the mixing coefficients cannot be read.
     """
     audio = root / "Audio" if (root / "Audio").is_dir() else root
     coefficients = _coefficients(root)
     tracks = []
-    for folder in sorted(path for path in audio.iterdir() if path.is_dir()):
-        metadata = _metadata(root, folder)
-        if metadata is not None:
-            tracks.append(_track(folder, metadata, coefficients.get(folder.name, {})))
+    for folder in folders_in(audio):
+        try:
+            metadata = _metadata(root, folder)
+            if metadata is not None:
+                tracks.append(_track(folder, metadata, coefficients.get(folder.name, {})))
+        except (DatasetError, OSError) as error:
+            tracks.append(Track.broken(folder.name, DEFAULT_SUBSET, folder, fault_of(error, folder)))
     return tracks
 
 

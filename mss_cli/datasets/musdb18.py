@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mss_cli.datasets.extras import require
 from mss_cli.datasets.folders import find_folder_tracks
-from mss_cli.datasets.track import Part, Signal, Track, in_order
+from mss_cli.datasets.track import ORDER, Part, Signal, Track, in_order
 
 # The validation split of MUSDB18, part of `train`, as published with the data set (musdb 0.4.3, `mus.yaml`).
 VALIDATION = frozenset(
@@ -49,10 +49,14 @@ def find_musdb18(root: Path) -> list[Track]:
         references = {name: Signal((Part(path, stem_stream=source.stem_id),)) for name, source in entry.sources.items()}
         mixture = Signal((Part(path, stem_stream=entry.stem_id),))
         ordered = tuple((name, references[name]) for name in in_order(tuple(references)))
-        tracks.append(Track(entry.name, entry.subset, path, mixture, ordered))
+        tracks.append(Track(entry.name, entry.subset, path, mixture, ordered, required=ORDER))
     return tracks
 
 
 def find_musdb18hq(root: Path) -> list[Track]:
-    """List the folders of MUSDB18-HQ: `train` and `test`, each track with `mixture.wav` and four stems."""
-    return [track for track in find_folder_tracks(root) if track.subset in SUBSETS]
+    """List the folders of MUSDB18-HQ: `train` and `test`, each track with `mixture.wav` and four stems.
+
+    A track that lacks a file is listed all the same, with its fault.
+    """
+    found = find_folder_tracks(root, subsets=SUBSETS, required=ORDER)
+    return [track for track in found if track.subset in SUBSETS]

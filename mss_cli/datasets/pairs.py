@@ -15,7 +15,7 @@ def find_pairs(root: Path) -> list[Track]:
     """
     folder = next((root / name for name in ("Wavfile", "wavfile") if (root / name).is_dir()), root)
     tracks = []
-    for path in sorted(folder.glob("*.wav")):
+    for path in sorted(path for path in folder.glob("*.wav") if not path.name.startswith(".")):
         left, right = Part(path, channel=_LEFT), Part(path, channel=_RIGHT)
         references = ((VOCALS, Signal((right,))), (ACCOMPANIMENT, Signal((left,))))
         tracks.append(Track(path.stem, DEFAULT_SUBSET, path, Signal((left, right)), references))

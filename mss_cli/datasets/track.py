@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mss_cli.audio.decode import decode
 from mss_cli.audio.probe import probe
 from mss_cli.datasets.rounding import is_lossy, to_sixteen_bits
-from mss_cli.errors import InputError
+from mss_cli.errors import DatasetError, InputError
 
 Block = NDArray[np.float32]
 
@@ -128,8 +129,29 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a track cannot be used; a value, so that it can be sent to another process.
+
+    Attributes
+    ----------
+    message : str
+        One line.
+    path : Path
+        The file or folder that is wrong.
+    hint : str or None
+        What to do about it.
+    """
+
+    message: str
+    path: Path
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """One piece of music of a data set.
+
+    A track that is broken stands in the list like any other, with its fault: it must not hide the rest.
 
     Attributes
     ----------
@@ -141,6 +163,10 @@ class Track:
     references : tuple of (str, Signal)
         True stems by name, in the order `ORDER`, then others by name. `accompaniment` only where the data set has it
         as a signal of its own.
+    required : tuple of str
+        Stems that every track of the data set has.
+    fault : Fault or None
+        What was found wrong when the data set was listed; mixture and references are empty then.
     """
 
     name: str
@@ -148,6 +174,31 @@ class Track:
     path: Path
     mixture: Signal
     references: tuple[tuple[str, Signal], ...]
+    required: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+    @classmethod
+    def broken(cls, name: str, subset: str, path: Path, fault: Fault) -> Self:
+        """Make a track that only says what is wrong with it."""
+        return cls(name, subset, path, Signal(()), (), fault=fault)
+
+    def check(self) -> None:
+        """Refuse a track that is broken or incomplete; no file is opened.
+
+        Raises
+        ------
+        DatasetError
+            If it has a fault, no reference at all, or lacks one that every track of the data set has.
+        """
+        if self.fault is not None:
+            raise DatasetError(self.fault.message, path=str(self.fault.path), hint=self.fault.hint)
+        missing = [stem for stem in self.required if stem not in self.stems]
+        if missing:
+            names = ", ".join(f"`{stem}`" for stem in missing)
+            hint = f"complete the data set: its tracks have {', '.join(self.required)}"
+            raise DatasetError(f"no reference {names}", path=str(self.path), hint=hint)
+        if not self.references:
+            raise DatasetError("no reference", path=str(self.path), hint="the track needs files of its true stems")
 
     @property
     def stems(self) -> tuple[str, ...]:
