@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mss_cli.errors import MssError
 from mss_cli.events import (
     Event,
+    InternalError,
     Measured,
     RunFinished,
     RunStarted,
@@ -69,6 +70,10 @@ class Console:
             self._done += 1
         elif isinstance(event, TrackFailed):
             self._failed += 1
+        elif isinstance(event, InternalError) and self.output.debug:
+            self.close_bar()
+            with suppress(OSError, ValueError):
+                sys.stderr.write(event.traceback)
         if self.output.json:
             write_line(to_json(event))
         self._show(event)

@@ -112,6 +112,15 @@ class TrackFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class InternalError(Event):
+    """A bug of ours costs a track; `TrackFailed` follows."""
+
+    name: ClassVar[str] = "internal_error"
+    path: Path
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
 class StemScored:
     """Scores of one stem; part of `TrackScored`. None where a score is not a finite number or was not asked for."""
 
@@ -228,6 +237,7 @@ EVENTS: tuple[type[Event], ...] = (
     TrackProgress,
     TrackFinished,
     TrackFailed,
+    InternalError,
     TrackScored,
     TrainingStarted,
     TrainingStep,

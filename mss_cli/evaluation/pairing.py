@@ -1,12 +1,12 @@
 """References and estimates of a track, side by side: same stems, same form, same length."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mss_cli.datasets.track import ACCOMPANIMENT, VOCALS, Track, aligned, in_order
+from mss_cli.datasets.track import ACCOMPANIMENT, MIXTURE, VOCALS, Track, aligned, in_order
 from mss_cli.errors import DatasetError, InputError
 from mss_cli.evaluation.scoring import Pairs
 from mss_cli.evaluation.systems import Estimates
@@ -18,6 +18,9 @@ Opener = Callable[[], Iterator[Block]]
 
 # Differences of length that are said: codecs and rounding of times make smaller ones.
 _SLACK_SAMPLES = 4
+# A signal that lacks more than both of these is cut off, not rounded: its scores would be those of another piece.
+_LACK_SECONDS = 1.0
+_LACK_SHARE = 0.05
 
 # How each row is made of the signals that are read: (place of the signal, factor) pairs to be added.
 _Recipe = tuple[tuple[int, float], ...]
@@ -25,8 +28,9 @@ _Recipe = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One side of the comparison: signals that are read, and the rows that are made of them."""
+    """One side of the comparison: signals that are read, by name, and the rows that are made of them."""
 
+    names: tuple[str, ...]
     openers: tuple[Opener, ...]
     rows: tuple[_Recipe, ...]
 
@@ -47,14 +51,17 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
     Stems without a reference, or without an estimate, are left out. `accompaniment` is added where both sides have
     it or can make it: as reference the sum of the true stems but vocals (as in museval); as estimate the file of that
     name, else the sum of the estimates but vocals, else the mixture minus the vocals. Estimates are cut or filled with
-    zeros at their end to the length of the references.
+    zeros at their end to the length of the references. While the blocks are read for the first time, differences of
+    length are told, and a signal that is cut off is refused: a reference or the mixture that lacks more than 1 s and
+    more than 5 % of the other, or an estimate that lacks as much of the references.
 
     Raises
     ------
     DatasetError
-        If no stem is on both sides.
+        If no stem is on both sides; from the blocks, if a reference or the mixture is cut off.
     InputError
-        If the references differ in rate or channels, or a file cannot be read.
+        If the references differ in rate or channels, or a file cannot be read; from the blocks, if an estimate is
+        cut off.
     """
     references = dict(track.references)
     forms = {stem: signal.form() for stem, signal in references.items()}
@@ -77,17 +84,21 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
             path=str(track.path),
             hint="name files after the stems",
         )
-    left = _side(list(truth.values()), [true_rows[stem] for stem in stems])
-    right = _side([*made.values(), track.mixture.blocks], [made_rows[stem] for stem in stems])
+    left = _side(truth, [true_rows[stem] for stem in stems])
+    right = _side({**made, MIXTURE: track.mixture.blocks}, [made_rows[stem] for stem in stems])
     told: list[bool] = []
 
     def blocks() -> Iterator[tuple[Wide, Wide]]:
         lengths = yield from _side_by_side(left, right)
         if not told:
             told.append(True)
-            _tell_lengths(lengths, len(left.openers), track, rate, listener)
+            true = dict(zip(left.names, lengths, strict=False))
+            here = dict(zip(right.names, lengths[len(true) :], strict=True))
+            _refuse_cut_off(track, estimates, references=true, estimated=here, sample_rate=rate)
+            _tell_lengths(true, here, track, rate, listener)
 
-    return Pairs(stems=stems, sample_rate=rate, channels=channels, blocks=blocks)
+    mixture = track.mixture.blocks if track.mixture.form() == (rate, channels) else None
+    return Pairs(stems=stems, sample_rate=rate, channels=channels, blocks=blocks, mixture=mixture)
 
 
 def _recipes(stems: Sequence[str], *, mixture: int | None) -> dict[str, _Recipe]:
@@ -103,12 +114,13 @@ def _recipes(stems: Sequence[str], *, mixture: int | None) -> dict[str, _Recipe]
     return recipes
 
 
-def _side(openers: Sequence[Opener], rows: Sequence[_Recipe]) -> _Side:
+def _side(signals: Mapping[str, Opener], rows: Sequence[_Recipe]) -> _Side:
     """Keep only the signals that a row needs."""
     needed = sorted({place for row in rows for place, _ in row})
     new_place = {place: index for index, place in enumerate(needed)}
     renumbered = tuple(tuple((new_place[place], factor) for place, factor in row) for row in rows)
-    return _Side(tuple(openers[place] for place in needed), renumbered)
+    names = tuple(signals)
+    return _Side(tuple(names[place] for place in needed), tuple(signals[names[place]] for place in needed), renumbered)
 
 
 def _side_by_side(left: _Side, right: _Side) -> Generator[tuple[Wide, Wide], None, list[int]]:
@@ -168,12 +180,75 @@ class _Padded:
         return taken
 
 
-def _tell_lengths(lengths: Sequence[int], references: int, track: Track, rate: int, listener: Listener) -> None:
-    true, made = lengths[:references], lengths[references:]
+def _refuse_cut_off(
+    track: Track,
+    estimates: Estimates,
+    *,
+    references: Mapping[str, int],
+    estimated: Mapping[str, int],
+    sample_rate: int,
+) -> None:
+    """Refuse signals that end long before they should.
+
+    Parameters
+    ----------
+    track : Track
+    estimates : Estimates
+        Tells their files.
+    references, estimated : mapping of str to int
+        Counted samples of each signal that was read.
+    sample_rate : int, Hz
+
+    Raises
+    ------
+    DatasetError
+        If a reference ends before the mixture, or the mixture before every reference.
+    InputError
+        If an estimate ends before the shortest reference.
+    """
+    true = {stem: samples / sample_rate for stem, samples in references.items()}
+    made = {stem: samples / sample_rate for stem, samples in estimated.items()}
+    whole, shortest = _mixture_seconds(track, true.values()), min(true.values())
+    for stem, seconds in true.items():
+        if _lacks(seconds, whole):
+            parts = dict(track.references)[stem].parts
+            path = parts[0].path if len(parts) == 1 else track.path
+            problem = f"reference `{stem}` is {seconds:.1f} s long, the mixture {whole:.1f} s"
+            hint = "restore the file, or fill it with silence if the stem ends there"
+            raise DatasetError(problem, path=str(path), hint=hint)
+    if _lacks(whole, shortest):
+        problem = f"the mixture is {whole:.1f} s long, its references {shortest:.1f} s"
+        raise DatasetError(problem, path=str(track.mixture.parts[0].path), hint="restore the file")
+    for stem, seconds in made.items():
+        if _lacks(seconds, shortest):
+            problem = f"estimate `{stem}` is {seconds:.1f} s long, the references {shortest:.1f} s"
+            hint = "separate the whole track again, or fill the estimate with silence"
+            raise InputError(problem, path=str(estimates.files.get(stem, track.path)), hint=hint)
+
+
+def _mixture_seconds(track: Track, references: Collection[float]) -> float:
+    """Give the length of the mixture as its header has it; counted where that decides, unknown: of the longest stem."""
+    told = track.mixture.seconds()
+    if told is None:
+        return max(references)
+    if any(_lacks(seconds, told) for seconds in references) or _lacks(told, min(references)):
+        samples = sum(int(block.shape[1]) for block in track.mixture.blocks())
+        return samples / track.mixture.form()[0]
+    return told
+
+
+def _lacks(seconds: float, whole: float) -> bool:
+    return whole - seconds > max(_LACK_SECONDS, _LACK_SHARE * whole)
+
+
+def _tell_lengths(
+    references: Mapping[str, int], estimated: Mapping[str, int], track: Track, rate: int, listener: Listener
+) -> None:
+    true = list(references.values())
     if max(true) - min(true) > _SLACK_SAMPLES:
         text = f"references differ in length by {max(true) - min(true)} samples: cut to the shortest"
         listener(Warned(text, track.path))
-    worst = max(made, key=lambda length: abs(length - min(true)))
+    worst = max(estimated.values(), key=lambda length: abs(length - min(true)))
     off = worst - min(true)
     if abs(off) > _SLACK_SAMPLES:
         what = f"{off} samples longer than the references: cut" if off > 0 else f"{-off} samples short: zeros added"

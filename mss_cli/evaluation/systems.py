@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -37,9 +37,12 @@ class Estimates:
     ----------
     signals : mapping of str to callable
         Each gives the blocks of a stem, (channel, sample) float32, from the start, any number of times.
+    files : mapping of str to Path
+        Where a stem was read from; none if it was computed.
     """
 
     signals: Mapping[str, Callable[[], Iterator[Block]]]
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 class System(Protocol):
@@ -164,7 +167,7 @@ class EstimatesFolder:
             if own_rate != rate:
                 listener(Warned(f"at {own_rate} Hz: resampled to the {rate} Hz of the references", path))
                 signals[stem] = _resampled(signal, own_rate, rate, channels)
-        yield Estimates(signals)
+        yield Estimates(signals, files)
 
     def _files(self, track: Track) -> dict[str, Path]:
         folders = (self.folder / track.subset / track.name, self.folder / track.name)

@@ -2,21 +2,23 @@
 
 import hashlib
 import json
+import sys
+import tempfile
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mss_cli.audio.encode import encode
-from mss_cli.audio.formats import OutputFormat
-from mss_cli.datasets.track import Track
-from mss_cli.errors import DatasetError, ExitCode, MssError
+from mss_cli.datasets.track import ACCOMPANIMENT, Track
+from mss_cli.errors import ExitCode, MssError
 from mss_cli.evaluation.pairing import pair
 from mss_cli.evaluation.request import SystemRequest
 from mss_cli.evaluation.results import SystemInfo, write_text
-from mss_cli.evaluation.scores import TrackScores, from_json, museval_json, to_json
+from mss_cli.evaluation.saved_estimates import SavedEstimates
+from mss_cli.evaluation.scores import FOUR_STEMS, PAIR, TrackScores, from_json, museval_json, to_json
 from mss_cli.evaluation.scoring import SCORER_VERSION, Scenario, ScoreSet, plan_groups, score
-from mss_cli.evaluation.systems import Estimates, System, open_system
-from mss_cli.events import Event, Json, Listener, TrackStarted, Warned, WeightsReady
-from mss_cli.files import make_folder, publish, temporary_name
+from mss_cli.evaluation.systems import System, open_system
+from mss_cli.events import Event, InternalError, Json, Listener, TrackStarted, Warned, WeightsReady
+from mss_cli.files import make_folder, output_error
 from mss_cli.version import version
 
 # Where records of finished tracks lie inside the output folder.
@@ -68,7 +70,7 @@ class Outcome:
         Whether they are from an earlier run.
     system : SystemInfo or None
     events : tuple of Event
-        Warnings, and that weights are ready.
+        Warnings, tracebacks, and that weights are ready.
     failure : Failure or None
     """
 
@@ -94,9 +96,14 @@ class Scorer:
         self._progress = progress
         self._system: System | None = None
         self._events: list[Event] = []
+        self._bugs: dict[str, str] = {}
 
     def run(self, track: Track) -> Outcome:
-        """Score a track, or find that it is done; never raises an `MssError`."""
+        """Score a track, or find that it is done.
+
+        Whatever goes wrong with the track is its failure, and a bug of ours is too. Only a bug while the system is
+        opened is raised: no track could be scored.
+        """
         self._events = []
         try:
             system = self._open()
@@ -107,6 +114,13 @@ class Scorer:
             kept, scores = self._scores(track, system, info)
         except MssError as error:
             return Outcome(None, system=info, events=tuple(self._events), failure=_failure(error))
+        except MemoryError:
+            hint = "use fewer `--jobs`, or `--segment-seconds` with less"
+            failure = Failure(ExitCode.MEMORY, "out of memory", str(track.path), hint)
+            return Outcome(None, system=info, events=tuple(self._events), failure=failure)
+        except Exception as error:
+            failure = self._bug(track, error)
+            return Outcome(None, system=info, events=tuple(self._events), failure=failure)
         return Outcome(scores, kept, info, tuple(self._events))
 
     def _open(self) -> System:
@@ -116,6 +130,15 @@ class Scorer:
             prepare_process(self._job.system.threads)
             self._system = open_system(self._job.system, self._listen)
         return self._system
+
+    def _bug(self, track: Track, error: Exception) -> Failure:
+        """Tell the traceback, save it once, and say where."""
+        text = traceback.format_exc()
+        self._events.append(InternalError(track.path, text))
+        if text not in self._bugs:
+            self._bugs[text] = _save_traceback(text)
+        message = f"internal error: {type(error).__name__}: {error}"
+        return Failure(ExitCode.INTERNAL, " ".join(message.split()), None, self._bugs[text])
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, Warned | WeightsReady):
@@ -127,44 +150,77 @@ class Scorer:
         mark = self._fingerprint(track, system, info)
         record = self._job.output / FINISHED / track.subset / f"{track.name}.json"
         target = self._job.output / track.subset / f"{track.name}.json"
-        saved = None if self._job.save_estimates is None else self._job.save_estimates / track.subset / track.name
+        saved = self._saved(track, system, info)
         earlier = _read_record(record, mark)
-        if earlier is not None and target.is_file() and (saved is None or saved.is_dir()):
+        if earlier is not None and (saved is None or saved.are_there()):
+            self._publish(earlier, target)
+            self._warn_missing(track, earlier)
             return True, earlier
-        if not track.references:
-            raise DatasetError("no reference", path=str(track.path), hint="the track needs files of its true stems")
+        _remove(target)  # it is of other estimates or settings, and would pass for this run's if the track fails
+        if saved is not None:
+            saved.clear()
+        track.check()
         rate, channels = track.mixture.form()
         self._listen(TrackStarted(track.path, rate, channels, track.mixture.seconds()))
-        for folder in (record.parent, target.parent):
-            make_folder(folder)
+        make_folder(record.parent)
         with system.estimates(track, record.parent, self._listen) as estimates:
             pairs = pair(track, estimates, self._listen)
             groups = plan_groups(pairs.stems, self._job.scenario)
             stems, samples = score(pairs, groups, self._job.score_set)
             if saved is not None:
-                _save(estimates, saved, pairs.sample_rate, pairs.channels)
+                saved.write(estimates.signals, sample_rate=pairs.sample_rate, channels=pairs.channels)
         for one in stems:
             if one.reason is not None:
                 self._listen(Warned(f"`{one.stem}` is not scored: {one.reason}", track.path))
         scores = TrackScores(track.name, track.subset, samples, pairs.sample_rate, stems)
-        write_text(target, museval_json(scores, version=f"0.4.1 (mss-cli {version()})"))
+        self._warn_missing(track, scores)
         content: Json = {"fingerprint": mark, "scores": to_json(scores)}
-        write_text(record, json.dumps(content, allow_nan=False, sort_keys=True) + "\n")  # last: it says "done"
+        # The record first: museval's file can be made of it again, but not it of museval's file.
+        write_text(record, json.dumps(content, allow_nan=False, sort_keys=True) + "\n")
+        self._publish(scores, target)
         return False, scores
 
+    def _publish(self, scores: TrackScores, target: Path) -> None:
+        """Write museval's file, unless it is there already."""
+        text = museval_json(scores, version=f"0.4.1 (mss-cli {version()})")
+        try:
+            if target.read_text(encoding="utf-8", errors="surrogateescape") == text:
+                return
+        except (OSError, ValueError):
+            pass  # missing or not to be read: made anew
+        make_folder(target.parent)
+        write_text(target, text)
+
+    def _warn_missing(self, track: Track, scores: TrackScores) -> None:
+        """Name the stems that the track has and the scenario asks for, but of which there is no estimate."""
+        if self._job.scenario == PAIR:
+            return  # both are needed: without one the track fails
+        scored = {stem.stem for stem in scores.stems}
+        unwanted = (ACCOMPANIMENT,) if self._job.scenario == FOUR_STEMS else ()
+        missing = [stem for stem in track.stems if stem not in (*scored, *unwanted)]
+        if missing:
+            names = ", ".join(f"`{stem}`" for stem in missing)
+            self._listen(Warned(f"no estimate of {names}: not scored, nor part of a summed accompaniment", track.path))
+
+    def _saved(self, track: Track, system: System, info: SystemInfo) -> SavedEstimates | None:
+        if self._job.save_estimates is None:
+            return None
+        folder = self._job.save_estimates / track.subset / track.name
+        return SavedEstimates(folder, _hash(_origin(track, system, info)), info)
+
     def _fingerprint(self, track: Track, system: System, info: SystemInfo) -> str:
-        parts: list[Json] = [
-            SCORER_VERSION,
-            decoder_versions(),
-            info.kind,
-            info.name,
-            dict(info.settings),
-            system.fingerprint(track),
-            track.fingerprint(),
-            self._job.scenario,
-            self._job.score_set,
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+        how: list[Json] = [SCORER_VERSION, self._job.scenario, self._job.score_set, list(track.required)]
+        return _hash([*how, *_origin(track, system, info)])
+
+
+def _origin(track: Track, system: System, info: SystemInfo) -> list[Json]:
+    """Give everything that changes the estimates of a track."""
+    settings = dict(info.settings)
+    return [decoder_versions(), info.kind, info.name, settings, system.fingerprint(track), track.fingerprint()]
+
+
+def _hash(parts: list[Json]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def decoder_versions() -> str:
@@ -185,24 +241,23 @@ def _read_record(path: Path, fingerprint: str) -> TrackScores | None:
         return None
 
 
-def _save(estimates: Estimates, folder: Path, rate: int, channels: int) -> None:
-    """Write every estimate as float wav; all appear at once."""
-    make_folder(folder)
-    finished = {}
-    for stem, opener in sorted(estimates.signals.items()):
-        target = folder / f"{stem}.wav"
-        temporary = temporary_name(target)
-        samples = sum(block.shape[1] for block in opener())
-        encode(
-            opener(),
-            temporary,
-            format=OutputFormat("wav", "float32"),
-            sample_rate=rate,
-            channels=channels,
-            samples=samples,
-        )
-        finished[temporary] = target
-    publish(finished)
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _save_traceback(text: str) -> str:
+    """Write the traceback of a bug of ours to a file of its own; give what to do with it."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mss-cli-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as report:
+            report.write(f"mss-cli {version()}, Python {sys.version}\n{text}")
+    except OSError:
+        return "this is a bug; run again with `--debug` to see the traceback, and please report it"
+    return f"this is a bug; please report it with `{report.name}`"
 
 
 def _failure(error: MssError, *, fatal: bool = False) -> Failure:

@@ -110,10 +110,10 @@ def _work(connection: Connection, job: Job) -> None:
 
 
 def _outcome(scorer: Scorer, track: Track) -> Outcome:
-    """Do one track; a bug costs that track."""
+    """Do one track; `Scorer.run` raises only if the system cannot be opened, and then for every track."""
     try:
         return scorer.run(track)
     except Exception as error:
-        hint = "this is a bug; run this track with `--jobs 1` to save a traceback"
+        hint = "this is a bug; run with `--jobs 1` to save a traceback"
         text = f"internal error: {type(error).__name__}: {error}"
-        return Outcome(None, failure=Failure(ExitCode.INTERNAL, text, None, hint))
+        return Outcome(None, failure=Failure(ExitCode.INTERNAL, text, None, hint, fatal=True))
