@@ -25,7 +25,7 @@ RANGE_DB = 80.0
 _OCTAVES = BINS // BINS_PER_OCTAVE
 _BAND_ROWS = 12  # filters that share one range of FFT columns: bands this narrow leave out most of the empty columns
 _DROPPED = 0.01  # share of a filter's spectrum, by magnitude, that is left out as negligible
-_SMALLEST = 1e-5  # magnitudes below this are no level
+SMALLEST = 1e-5  # magnitudes below this are no level
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ class HarmonicCqt(nn.Module):
         if audio.ndim != 2:
             raise ShapeError("audio", "(batch, sample)", audio.shape)
         frames = 1 + audio.shape[-1] // HOP_SAMPLES
+        if not audio.shape[-1]:
+            audio = nn.functional.pad(audio, (0, 1))  # convolutions need a sample
         slower = {(False, 0): audio, (True, 2): self._quartered(audio)}
         found: dict[_Octave, Tensor] = {}
         for octave in sorted({octave for octaves in self._octaves for octave in octaves}, key=lambda o: o.halvings):
@@ -138,8 +140,8 @@ def levels(magnitudes: Tensor, peak: Tensor | None = None) -> Tensor:
     """
     if peak is None:
         peak = magnitudes.flatten(1).amax(dim=1)
-    reference = peak.clamp(min=_SMALLEST)[:, None, None, None]
-    decibels = 20 * torch.log10(magnitudes.clamp(min=_SMALLEST) / reference)
+    reference = peak.clamp(min=SMALLEST)[:, None, None, None]
+    decibels = 20 * torch.log10(magnitudes.clamp(min=SMALLEST) / reference)
     return (decibels / RANGE_DB + 1).clamp(min=0.0)
 
 

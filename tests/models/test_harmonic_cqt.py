@@ -94,7 +94,7 @@ def test_a_batch_is_its_signals_one_by_one(transform):
     assert_close(transform(audio), torch.cat([transform(audio[:1]), transform(audio[1:])]), rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("samples", [1, 255, 256])
+@pytest.mark.parametrize("samples", [0, 1, 255, 256])
 def test_short_signals_have_the_frames_their_length_asks_for(transform, samples):
     magnitudes = transform(torch.ones(1, samples))
     assert magnitudes.shape == (1, 6, 360, 1 + samples // 256)
