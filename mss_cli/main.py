@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from mss_cli.commands import doctor, evaluate, models, separate
+from mss_cli.commands import doctor, evaluate, models, separate, train
 from mss_cli.console import Console, Output
 from mss_cli.errors import ExitCode, Interruption, MssError, OutputError, UsageError
 from mss_cli.events import RunStarted
@@ -20,7 +20,7 @@ from mss_cli.version import version
 
 HELP = "Separate recorded music into stems: vocals, drums, bass, other."
 # Commands whose `--json` is a stream of events and so always ends with `run_finished`.
-_EVENT_COMMANDS = ("separate", "evaluate")
+_EVENT_COMMANDS = ("separate", "evaluate", "train")
 
 
 def build() -> typer.Typer:
@@ -43,6 +43,7 @@ def build() -> typer.Typer:
 
     app.command("separate")(separate.command)
     app.command("evaluate")(evaluate.command)
+    app.command("train")(train.command)
     app.command("models")(models.command)
     app.command("doctor")(doctor.command)
     return app
@@ -138,7 +139,7 @@ def _help_hint(arguments: Sequence[str]) -> str:
     command = next(iter(_words(arguments)), "")
     return (
         f"see `mss-cli {command} --help`"
-        if command in ("separate", "evaluate", "models", "doctor")
+        if command in ("separate", "evaluate", "train", "models", "doctor")
         else "see `mss-cli --help`"
     )
 

@@ -1,7 +1,7 @@
 """A training from its recipe to its weights: what `mss-cli train` calls."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,16 @@ from mss_cli.devices import has_fast_bf16, resolve_device
 from mss_cli.errors import UsageError
 from mss_cli.events import Listener, TrainingFinished, TrainingStarted
 from mss_cli.training import run_folder
-from mss_cli.training.augment import Augmenter
 from mss_cli.training.batches import Batch, loader
 from mss_cli.training.curves import Curves
-from mss_cli.training.examples import Examples
+from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
-from mss_cli.training.mixing import recipe_examples
 from mss_cli.training.network import Trainable, first_network, objective_of
-from mss_cli.training.objective import Objective, transform_of
-from mss_cli.training.recipe import Recipe
+from mss_cli.training.objective import Objective
+from mss_cli.training.recipe import AnySource, Recipe
 from mss_cli.training.recipe_file import LoadedRecipe, print_config
 from mss_cli.training.run_folder import RunFolder
+from mss_cli.training.songs import Role, open_songs, uses_validation
 from mss_cli.training.watch import Watch
 from mss_cli.weights.store import Card, save_checkpoint
 from mss_models.catalog import configuration_of
@@ -86,8 +85,8 @@ def train(request: Request, listener: Listener) -> RunFolder:
     folder = request.output if request.output is not None else Path("runs") / recipe.name
     run, state = run_folder.open_run(folder, print_config(request.loaded), resume=request.resume)
     run_folder.write_facts(run.facts, run_folder.facts(sys.argv, seed=recipe.training.seed))
-    plan = _Plan(recipe, run, network, objective_of(recipe, network), listener)
-    watch = plan.watch(machine)
+    parts = _Parts(recipe, run, network, objective_of(recipe, network), listener)
+    watch = parts.watch(machine)
     listener(
         TrainingStarted(
             path=run.path,
@@ -102,9 +101,9 @@ def train(request: Request, listener: Listener) -> RunFolder:
     )
     fitted = fit(
         network,
-        plan.objective,
-        plan.batches(pin=machine.accelerator == "cuda"),
-        augment=plan.augmenter,
+        parts.objective,
+        parts.batches(pin=machine.accelerator == "cuda"),
+        augment=augmenter(recipe, network),
         training=recipe.training,
         optimizer=recipe.optimizer,
         machine=machine,
@@ -117,8 +116,38 @@ def train(request: Request, listener: Listener) -> RunFolder:
     return run
 
 
+def plan(request: Request, listener: Listener) -> list[str]:
+    """Open recipe, network and data, train nothing, write nothing, and say what would be trained.
+
+    Raises
+    ------
+    MssError
+        As `train`.
+    """
+    recipe = request.loaded.recipe
+    machine = resolve_machine(request, listener)
+    network = first_network(recipe)
+    objective_of(recipe, network)
+    training = recipe.training
+    weights = sum(weight.numel() for weight in network.parameters())
+    seconds = example_samples(recipe, network) / network.sample_rate
+    examples = training.batch * training.accumulate * machine.devices * machine.nodes
+    lines = [
+        f"{recipe.name}: {recipe.source}",
+        f"network: {', '.join(network.stems)} at {network.sample_rate} Hz, {weights / 1e6:.2f} million weights",
+        f"machine: {machine.devices * machine.nodes} {machine.accelerator}, {machine.precision}",
+        f"training: {training.steps} updates of {examples} examples of {seconds:.2f} s",
+    ]
+    roles: tuple[tuple[Role, Sequence[AnySource]], ...] = (("train", recipe.data.train), ("valid", recipe.data.valid))
+    for role, sources in roles:
+        for source in sources:
+            songs = open_songs(source, training.seed, role=role, hold_out=uses_validation(recipe.data.valid))
+            lines.append(f"{role}: {source.kind} {source.root}, {len(songs)} songs, licence {source.licence}")
+    return lines
+
+
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _Parts:
     """The parts of a training that the machine does not decide."""
 
     recipe: Recipe
@@ -128,28 +157,12 @@ class _Plan:
     listener: Listener
 
     @property
-    def augmenter(self) -> Augmenter:
-        return Augmenter(self.recipe.augmentation, sample_rate=self.network.sample_rate, samples=self.samples)
-
-    @property
-    def samples(self) -> int:
-        """Length of an example after augmentation."""
-        return example_samples(self.recipe, self.network)
-
-    def examples(self, *, validation: bool) -> Examples:
-        return recipe_examples(
-            self.recipe,
-            sample_rate=self.network.sample_rate,
-            channels=self.network.channels,
-            samples=self.samples if validation else self.augmenter.required_samples,
-            cache=self.recipe.data.cache or self.run.cache,
-            validation=validation,
-            listener=self.listener,
-        )
+    def cache(self) -> Path:
+        return self.recipe.data.cache or self.run.cache
 
     def batches(self, *, pin: bool) -> Callable[[Callable[[], int], int, int], Iterable[Batch]]:
         training = self.recipe.training
-        examples = self.examples(validation=False)
+        examples = training_examples(self.recipe, self.network, self.cache)
 
         def load(start: Callable[[], int], rank: int, world: int) -> Iterable[Batch]:
             return loader(
@@ -171,24 +184,16 @@ class _Plan:
         per_step = training.batch * training.accumulate * machine.devices * machine.nodes
         return Watch(
             self.objective,
-            [],
+            validation_batches(recipe, self.network, self.cache),
             lambda step: Curves(self.run.curves, step=step),
             partial(save_weights, recipe=recipe, separator=self.network),
             best=self.run.best,
             last=self.run.last,
             steps=training.steps,
             validate_steps=training.validate_steps,
-            audio_seconds=per_step * self.samples / self.network.sample_rate,
+            audio_seconds=per_step * example_samples(recipe, self.network) / self.network.sample_rate,
             listener=self.listener,
         )
-
-
-def example_samples(recipe: Recipe, network: Trainable) -> int:
-    """Length of an example: the longest with so many frames, or so many seconds; samples at the network's rate."""
-    data = recipe.data
-    if data.frames is not None:
-        return transform_of(network).samples(data.frames)
-    return round((data.seconds or 0.0) * network.sample_rate)
 
 
 def state_step(state: Path) -> int:
