@@ -1,0 +1,1 @@
+"""Augmentation of training examples: named, seeded, batched steps, tensors in and tensors out."""
