@@ -168,10 +168,20 @@ class Data(Section):
 
 
 class Step(Section):
-    """One augmentation: the name of a step in `mss_models.augmentation`, its ranges, how often it is applied."""
+    """One augmentation.
+
+    Attributes
+    ----------
+    step : str
+        Its name in `mss_models.augmentation.chain.STEPS`.
+    probability : float, in [0, 1], or None
+        How often it is applied; the step's own if None.
+    settings : mapping
+        Its ranges.
+    """
 
     step: str
-    probability: Share = 1.0
+    probability: Share | None = None
     settings: Mapping[str, Json] = {}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 from mss_cli.training.recipe_errors import Key
@@ -19,17 +19,17 @@ _PLAIN: Mapping[object, str] = {bool: "true or false", int: "whole number", floa
 def describe(annotation: object) -> str:
     """Say what values a field takes: "whole number >= 1", "one of adam, adamw", "path or null"."""
     kind, limits = _peeled(annotation)
+    if kind is JsonValue:
+        return "any value"
     if kind in _PLAIN:
         return _PLAIN[kind] + _limited(limits)
     members = _members(kind)
     if len(members) > 1:
         null = " or null" if type(None) in members else ""
-        models = models_of(kind)
-        if models:
+        if len(models_of(kind)) > 1:
             return f"mapping with `kind` one of {', '.join(_by_kind(kind))}{null}"
         others = [member for member in members if member is not type(None)]
-        # A union of all that JSON holds is the only other one in the schema.
-        return describe(others[0]) + null if len(others) == 1 else "any value"
+        return " or ".join(map(describe, others)) + null
     arguments = get_args(kind)
     origin = get_origin(kind)
     if origin is Literal:
@@ -48,14 +48,14 @@ def describe(annotation: object) -> str:
 def models_of(annotation: object) -> tuple[type[BaseModel], ...]:
     """List the sections an annotation stands for, whether alone, in a list or one of several."""
     kind, _ = _peeled(annotation)
-    found = []
+    found: tuple[type[BaseModel], ...] = ()
     for member in _members(kind):
         inner, _ = _peeled(member)
         if get_origin(inner) is tuple:
             found += models_of(get_args(inner)[0])
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
-            found.append(inner)
-    return tuple(found)
+            found += (inner,)
+    return found
 
 
 def annotation_of(field: FieldInfo) -> object:

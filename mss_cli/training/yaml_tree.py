@@ -6,7 +6,7 @@ hold are mistakes. All mistakes of a text are found at once, but of its syntax o
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -65,17 +65,24 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 class _Loader(yaml.SafeLoader):
     """The safe loader with the plain words of YAML 1.2."""
 
-    yaml_implicit_resolvers = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to forget the words of 1.1
 
 
 class Dumper(yaml.SafeDumper):
-    """The safe dumper; text that YAML 1.1 or 1.2 would read as something else is quoted."""
+    """The safe dumper, a line for each key; text that YAML 1.1 or 1.2 would read as something else is quoted."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Write equal parts out instead of naming them."""
         return True
 
+    def represent_list(self, data: Iterable[object]) -> yaml.SequenceNode:
+        """Write a list of plain values in one line."""
+        items = list(data)
+        short = not any(isinstance(item, dict | list) for item in items)
+        return self.represent_sequence(_TAG + "seq", items, flow_style=short)
 
+
+Dumper.add_representer(list, Dumper.represent_list)
 for _name, _pattern, _first in _RESOLVERS:
     for _class in (_Loader, Dumper):
         _starts = ["" if character == "\0" else character for character in _first]
@@ -137,7 +144,8 @@ class _Reader:
             return Sequence(place, tuple(items))
         if isinstance(node, yaml.ScalarNode):
             return Scalar(place, self._scalar(node, place, key))
-        return Scalar(place, self._refuse_tag(node, place, key))
+        self._refuse_tag(node, place, key)
+        return Scalar(place, None)
 
     def _table(self, node: yaml.MappingNode, place: Place, key: Key) -> Table:
         entries: dict[str, Entry] = {}
@@ -173,7 +181,8 @@ class _Reader:
                     return float(text)
         except ValueError:  # an explicit tag on other text
             pass
-        return self._refuse_tag(node, place, key)
+        self._refuse_tag(node, place, key)
+        return None
 
     def _refuse_tag(self, node: yaml.Node, place: Place, key: Key) -> None:
         self._wrong(place, key, f"tag `{node.tag.replace(_TAG, '!!')}` is not allowed here")
