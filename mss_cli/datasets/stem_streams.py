@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mss_cli.audio.access import check_readable
 from mss_cli.audio.libav import open_input
 from mss_cli.datasets.rounding import to_sixteen_bits
-from mss_cli.errors import InputError
+from mss_cli.errors import DatasetError, InputError
 
 Block = NDArray[np.float32]
 
@@ -24,7 +24,9 @@ def stream_form(path: Path, number: int) -> tuple[int, int]:
     Raises
     ------
     InputError
-        If the file cannot be read or lacks the stream.
+        If the file cannot be read.
+    DatasetError
+        If it lacks the stream.
     """
     check_readable(path)
     try:
@@ -36,7 +38,7 @@ def stream_form(path: Path, number: int) -> tuple[int, int]:
             count = len(streams)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError("not a stem file that can be read", path=str(path), hint="copy the file again") from error
-    raise InputError(f"has {count} audio streams, not 5", path=str(path), hint="check that this is a MUSDB18 stem file")
+    raise _no_stream(path, count)
 
 
 def stream_blocks(path: Path, number: int, *, sixteen_bits: bool = True) -> Iterator[Block]:
@@ -61,7 +63,9 @@ def stream_blocks(path: Path, number: int, *, sixteen_bits: bool = True) -> Iter
     Raises
     ------
     InputError
-        If the file cannot be read or decoded, lacks the stream, or holds no samples.
+        If the file cannot be read or decoded, or holds no samples.
+    DatasetError
+        If it lacks the stream.
     """
     check_readable(path)
     parts: list[Block] = []
@@ -70,8 +74,7 @@ def stream_blocks(path: Path, number: int, *, sixteen_bits: bool = True) -> Iter
         with open_input(path) as container:
             streams = container.streams.audio
             if number >= len(streams):
-                hint = "check that this is a MUSDB18 stem file"
-                raise InputError(f"has {len(streams)} audio streams, not 5", path=str(path), hint=hint)
+                raise _no_stream(path, len(streams))
             for packet in container.demux(streams[number]):
                 for frame in packet.decode():
                     parts.append(_samples(frame, sixteen_bits))
@@ -86,6 +89,11 @@ def stream_blocks(path: Path, number: int, *, sixteen_bits: bool = True) -> Iter
         yield np.concatenate(parts, axis=1)  # (channel, sample)
     elif not given:
         raise InputError("holds no samples", path=str(path), hint="copy the file again")
+
+
+def _no_stream(path: Path, count: int) -> DatasetError:
+    hint = "check that this is a MUSDB18 stem file"
+    return DatasetError(f"has {count} audio streams, not 5", path=str(path), hint=hint)
 
 
 def _samples(frame: av.AudioFrame, sixteen_bits: bool) -> Block:

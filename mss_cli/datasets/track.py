@@ -54,6 +54,8 @@ class Part:
         ------
         InputError
             If the file is not audio, or lacks the channel.
+        DatasetError
+            If it is a stem file that lacks the stream.
         """
         if self.stem_stream is not None:
             from mss_cli.datasets.stem_streams import stream_form

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mss_cli.datasets.track import ACCOMPANIMENT, MIXTURE, VOCALS, Track, aligned, in_order
+from mss_cli.datasets.track import ACCOMPANIMENT, MIXTURE, VOCALS, Signal, Track, aligned, in_order
 from mss_cli.errors import DatasetError, InputError
 from mss_cli.evaluation.scoring import Pairs
 from mss_cli.evaluation.systems import Estimates
@@ -58,13 +58,14 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
     Raises
     ------
     DatasetError
-        If no stem is on both sides; from the blocks, if a reference or the mixture is cut off.
+        If no stem is on both sides, or a stem file lacks a stem; from the blocks, if a reference or the mixture is
+        cut off.
     InputError
         If the references differ in rate or channels, or a file cannot be read; from the blocks, if an estimate is
         cut off.
     """
     references = dict(track.references)
-    forms = {stem: signal.form() for stem, signal in references.items()}
+    forms = {stem: _form(stem, signal) for stem, signal in references.items()}
     if not forms:
         raise DatasetError("no reference", path=str(track.path), hint="the track needs files of its true stems")
     rate, channels = next(iter(forms.values()))
@@ -99,6 +100,13 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
 
     mixture = track.mixture.blocks if track.mixture.form() == (rate, channels) else None
     return Pairs(stems=stems, sample_rate=rate, channels=channels, blocks=blocks, mixture=mixture)
+
+
+def _form(stem: str, signal: Signal) -> tuple[int, int]:
+    try:
+        return signal.form()
+    except DatasetError as error:
+        raise DatasetError(f"no reference `{stem}`: {error.message}", path=error.path, hint=error.hint) from error
 
 
 def _recipes(stems: Sequence[str], *, mixture: int | None) -> dict[str, _Recipe]:

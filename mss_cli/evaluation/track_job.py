@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mss_cli.datasets.track import ACCOMPANIMENT, Track
+from mss_cli.datasets.track import ACCOMPANIMENT, Track, in_order
 from mss_cli.errors import ExitCode, MssError
 from mss_cli.evaluation.pairing import pair
 from mss_cli.evaluation.request import SystemRequest
@@ -182,7 +182,9 @@ class Scorer:
 
     def _publish(self, scores: TrackScores, target: Path) -> None:
         """Write museval's file, unless it is there already."""
-        text = museval_json(scores, version=f"0.4.1 (mss-cli {version()})")
+        order = in_order([stem.stem for stem in scores.stems])  # a record has lost it
+        ordered = replace(scores, stems=tuple(sorted(scores.stems, key=lambda stem: order.index(stem.stem))))
+        text = museval_json(ordered, version=f"0.4.1 (mss-cli {version()})")
         try:
             if target.read_text(encoding="utf-8", errors="surrogateescape") == text:
                 return

@@ -9,7 +9,7 @@ from made_songs import STEMS, write_folder, write_stem_file
 from mss_cli.datasets.catalog import open_dataset
 from mss_cli.datasets.musdb18 import VALIDATION
 from mss_cli.datasets.stempeg_stand_in import install
-from mss_cli.errors import InputError
+from mss_cli.errors import DatasetError, InputError
 
 pytest.importorskip("yaml")
 
@@ -111,7 +111,7 @@ def test_a_file_with_one_stream_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 44100)
     (tmp_path / "test" / "a.stem.mp4").write_bytes((tmp_path / "a.wav").read_bytes())
     track = open_dataset("musdb18", root=tmp_path).tracks[0]
-    with pytest.raises(InputError, match="has 1 audio streams, not 5"):
+    with pytest.raises(DatasetError, match="has 1 audio streams, not 5"):
         whole(track.references[0][1])
 
 
