@@ -74,6 +74,15 @@ def command(
         None, envvar="MSS_CLI_SCRATCH", help="Folder for temporary audio; the stems' own by default."
     ),
     plot: bool = typer.Option(False, "--plot", help="Write a picture of spectrograms and masks beside the stems."),
+    pitch: bool = typer.Option(
+        False, "--pitch", help="Write the pitch of the vocals beside them: f0.csv, MIDI, a picture of the salience."
+    ),
+    pitch_weights: Path | None = typer.Option(
+        None,
+        "--pitch-weights",
+        envvar="MSS_CLI_PITCH_WEIGHTS",
+        help="Weights of Deep Salience (safetensors); without them the model's own pitch, or pYIN.",
+    ),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
@@ -117,6 +126,8 @@ def command(
         scratch=scratch,
         plot=plot,
         json=json,
+        pitch=pitch,
+        pitch_weights=pitch_weights,
     )
     return run(request, console)
 

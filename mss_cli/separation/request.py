@@ -18,6 +18,7 @@ from mss_cli.separation.stems import StemChoice, StemPlan, plan_stems
 from mss_cli.weights.manifest import Entry, find
 
 if TYPE_CHECKING:
+    from mss_cli.pitch.step import PitchFiles, PitchStep
     from mss_cli.separation.engine import Engine
     from mss_cli.separation.settings import EngineSettings, ReadSettings, WriteSettings
     from mss_cli.separation.track import Source
@@ -52,6 +53,8 @@ class Request:
     scratch: Path | None
     plot: bool
     json: bool
+    pitch: bool = False
+    pitch_weights: Path | None = None
 
     @property
     def to_stdout(self) -> bool:
@@ -83,8 +86,21 @@ class Checked:
 
     def outputs(self, source: Path) -> tuple[Path, ...]:
         """Give every final name of one input."""
-        picture = self.picture(source)
-        return (*self.targets(source), *([] if picture is None else [picture]))
+        picture, pitch = self.picture(source), self.pitch(source)
+        return (
+            *self.targets(source),
+            *([] if picture is None else [picture]),
+            *(() if pitch is None else pitch.names),
+        )
+
+    def pitch(self, source: Path) -> "PitchFiles | None":
+        """Give the final names of one input's pitch files, if they are wanted."""
+        if not self.request.pitch:
+            return None
+        from mss_cli.pitch.step import STEM, PitchFiles
+
+        extension = self.format.extension
+        return PitchFiles.beside(self.naming.targets(source, (STEM,), extension)[0], extension)
 
 
 def check(request: Request) -> Checked:
@@ -102,12 +118,12 @@ def check(request: Request) -> Checked:
     template = check_template(_default_template(request))
     found = find(request.model)
     if isinstance(found, Entry):
-        name, available = found.name, found.stems
+        name, available, architecture = found.name, found.stems, found.architecture
     else:
         from mss_cli.weights.store import read_card
 
         card = read_card(found)
-        name, available = card.name, card.stems
+        name, available, architecture = card.name, card.stems, card.architecture
     plan = plan_stems(available, StemChoice(request.stems, request.two_stems, request.residual))
     if request.to_stdout:
         _check_stdout(request, plan)
@@ -120,6 +136,12 @@ def check(request: Request) -> Checked:
         from mss_cli.separation.picture import check_drawable
 
         check_drawable()
+    if request.pitch or request.pitch_weights is not None:
+        from mss_cli.separation.pitch import check_pitch
+
+        check_pitch(
+            plan, wanted=request.pitch, weights=request.pitch_weights, architecture=architecture, output=request.output
+        )
     return Checked(request, plan, form, Naming(Path(request.output), template, name))
 
 
@@ -174,16 +196,23 @@ def _separate(sources: "Sequence[Source]", checked: Checked, listener: Listener,
         threads=request.threads,
         listener=listener,
     )
+    make_step = None
+    if request.pitch:
+        from mss_cli.separation.pitch import pitch_steps
+
+        make_step = pitch_steps(model.engine, request.pitch_weights)
     for source in sources:
         try:
-            _one(model.engine, source, checked, listener)
+            files = checked.pitch(source.name)
+            step = None if make_step is None or files is None else make_step(files)
+            _one(model.engine, source, checked, step, listener)
         except MssError as error:
             _fail(source.name, error, listener, failures)
             if error.code == ExitCode.OUTPUT and request.to_stdout:
                 raise
 
 
-def _one(engine: "Engine", source: "Source", checked: Checked, listener: Listener) -> None:
+def _one(engine: "Engine", source: "Source", checked: Checked, pitch: "PitchStep | None", listener: Listener) -> None:
     from mss_cli.separation.standard import separate_to_stdout
     from mss_cli.separation.track import separate_track
 
@@ -197,6 +226,7 @@ def _one(engine: "Engine", source: "Source", checked: Checked, listener: Listene
         engine_settings=_engine_settings(checked),
         write_settings=_write_settings(checked),
         picture=checked.picture(source.name),
+        pitch=pitch,
         listener=listener,
     )
 

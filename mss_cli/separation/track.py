@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from mss_cli.audio.probe import AudioInfo, probe
 from mss_cli.errors import MemoryExhausted
 from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
 from mss_cli.files import make_folder, publish, refuse_folders, refuse_replacing, remove_empty, temporary_name
+from mss_cli.pitch.step import STEM as PITCH_STEM
+from mss_cli.pitch.step import PitchStep
 from mss_cli.separation.engine import Engine
 from mss_cli.separation.memory import is_out_of_memory
 from mss_cli.separation.picture import save_picture
@@ -100,6 +103,7 @@ def separate_track(
     engine_settings: EngineSettings,
     write_settings: WriteSettings,
     picture: Path | None = None,
+    pitch: PitchStep | None = None,
     listener: Listener = ignore,
 ) -> TrackFinished:
     """Separate one track and write its stems.
@@ -116,6 +120,8 @@ def separate_track(
         How it is separated and written.
     picture : Path or None
         Where a picture of the spectrograms goes, if one is wanted.
+    pitch : PitchStep or None
+        How the pitch of the vocals is written, if it is wanted; then `vocals` is among the outputs.
     listener : callable
         Takes `track_started`, `track_progress`, `warning` and `track_finished`.
 
@@ -132,7 +138,7 @@ def separate_track(
     started = time.monotonic()
     plan = plan_stems(engine.separator.stems, write_settings.choice)
     check_format(plan, write_settings)
-    finals = [*targets, *([] if picture is None else [picture])]
+    finals = [*targets, *([] if picture is None else [picture]), *(() if pitch is None else pitch.files.names)]
     refuse_folders(finals)
     refuse_replacing(source.info.path, finals)
     info = source.info
@@ -164,6 +170,10 @@ def separate_track(
         if mixed.sketch is not None and picture is not None:
             temporary[temporary_name(picture)] = picture
             save_picture(mixed.sketch, temporary_name(picture), title=source.name.name)
+        if pitch is not None:
+            temporary |= {temporary_name(name): name for name in pitch.files.names}
+            with final_names(temporary):
+                _write_pitch(pitch, source, scratch, plan)
         publish(temporary)
         made.clear()
     whole_file = write_settings.format.name == "stem.mp4"
@@ -188,6 +198,12 @@ def separate_track(
     )
     listener(finished)
     return finished
+
+
+def _write_pitch(pitch: PitchStep, source: Source, scratch: Scratch, plan: StemPlan) -> None:
+    """Write the pitch files under their temporary names."""
+    blocks = source.blocks if pitch.hears_mixture else partial(scratch.blocks, plan.names.index(PITCH_STEM))
+    pitch.write(blocks, sample_rate=source.info.sample_rate, title=source.name.name)
 
 
 @contextmanager

@@ -1,0 +1,105 @@
+"""The pitch step of a separation: the vocals of a track to its pitch files."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mss_cli.audio.channels import fold
+from mss_cli.audio.resample import resample
+from mss_cli.files import temporary_name
+from mss_cli.pitch.estimate import read_pitches
+from mss_cli.pitch.f0_file import save_f0
+from mss_cli.pitch.midi import save_midi
+from mss_cli.pitch.notes import find_notes
+from mss_cli.pitch.picture import save_picture
+from mss_cli.pitch.teachers import Teacher
+
+Block = NDArray[np.float32]
+
+STEM = "vocals"
+
+
+@dataclass(frozen=True, slots=True)
+class PitchFiles:
+    """Names of a track's pitch files.
+
+    Parameters
+    ----------
+    f0, midi, picture : Path
+        See `mss_cli.pitch.f0_file`, `mss_cli.pitch.midi`, `mss_cli.pitch.picture`.
+    """
+
+    f0: Path
+    midi: Path
+    picture: Path
+
+    @classmethod
+    def beside(cls, stem: Path, extension: str) -> "PitchFiles":
+        """Name them after a stem's file, whose extension they replace."""
+        base = stem.name.removesuffix(f".{extension}")
+        return cls(*(stem.with_name(base + suffix) for suffix in (".f0.csv", ".mid", ".salience.png")))
+
+    @property
+    def names(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.f0, self.midi, self.picture
+
+
+@dataclass(frozen=True, slots=True)
+class PitchStep:
+    """What is to be done for the pitch of one track.
+
+    Parameters
+    ----------
+    teacher : Teacher
+        Tells the salience.
+    files : PitchFiles
+        Final names.
+    hears_mixture : bool
+        Whether the teacher is the separator itself, which takes the mixture.
+    """
+
+    teacher: Teacher
+    files: PitchFiles
+    hears_mixture: bool = False
+
+    def write(self, blocks: Callable[[], Iterator[Block]], *, sample_rate: int, title: str) -> dict[Path, Path]:
+        """Estimate the pitch and write the three files under temporary names.
+
+        Parameters
+        ----------
+        blocks : callable
+            Gives the vocals (or the mixture, see `hears_mixture`) from their start, (channel, sample).
+        sample_rate : int, Hz
+            Of the blocks.
+        title : str
+            Of the picture.
+
+        Returns
+        -------
+        dict of Path to Path
+            Temporary to final names.
+
+        Raises
+        ------
+        OutputError
+            If one cannot be written.
+        """
+        teacher = self.teacher
+
+        def heard() -> Iterator[Block]:
+            mono = (fold(block, 1) for block in blocks())
+            return (block[0] for block in resample(mono, sample_rate, teacher.sample_rate, 1))
+
+        estimate = read_pitches(
+            teacher.pieces(heard),
+            hop_seconds=teacher.hop_samples / teacher.sample_rate,
+            threshold=teacher.threshold,
+        )
+        save_f0(estimate, temporary_name(self.files.f0))
+        save_midi(find_notes(estimate), temporary_name(self.files.midi))
+        save_picture(estimate, temporary_name(self.files.picture), title=title)
+        return {temporary_name(final): final for final in self.files.names}
