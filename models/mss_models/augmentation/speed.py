@@ -16,7 +16,7 @@ ZEROS = 16
 _ROLL_OFF = 0.95
 _KAISER_BETA = 9.0
 LARGEST_DENOMINATOR = 128
-"""Of a ratio of speeds: every ratio from 1/2 to 2 has a neighbour within 1e-4, 0.1 cents, in most cases."""
+"""Of a ratio of speeds. Most ratios from 1/2 to 2 have such a neighbour within 0.2 cents, all within 7."""
 
 
 def change_speed(audio: Tensor, ratios: Sequence[Fraction], samples: int) -> Tensor:
@@ -79,7 +79,7 @@ def change_tempo(audio: Tensor, ratios: Tensor, samples: int, *, sample_rate: in
 
     Output frame k is cut from the audio at the middle of its time times the ratio, together with the frame
     one hop before that. The phase goes on by what lies between these two, so no phase is ever unwrapped:
-    ``Y_k = A_k r_k``, ``r_k = r_{k-1} u(sum A_{k-1} conj(B_k))``, with A the frames, B the frames one hop
+    ``Y_k = A_k r_k``, ``r_k = u(sum r_{k-1} A_{k-1} conj(B_k))``, with A the frames, B the frames one hop
     earlier, u(z) = z / |z|. The sum runs over the channels, which keeps the stereo image, and over three
     neighbouring bins, which keeps the bins of a partial together. At ratio 1 the audio comes out as it was.
 
@@ -122,13 +122,24 @@ def change_tempo(audio: Tensor, ratios: Tensor, samples: int, *, sample_rate: in
         ]
         spectra.append(torch.fft.rfft(torch.stack(frames) * window))  # (batch, stem, channel, frame, bin)
     now, earlier = spectra
-    advance = (now[..., :-1, :] * earlier[..., 1:, :].conj()).sum(dim=2)  # (batch, stem, frame - 1, bin)
-    advance[..., 1:-1] = advance[..., :-2] + advance[..., 1:-1] + advance[..., 2:]
-    size = advance.abs()
-    silent = size == 0
-    turn = torch.where(silent, torch.ones_like(advance), advance / size.masked_fill(silent, 1.0))
-    now[..., 1:, :] *= torch.cumprod(turn, dim=-2).unsqueeze(2)
+    now[..., 1:, :] *= _turns((now[..., :-1, :] * earlier[..., 1:, :].conj()).sum(dim=2)).unsqueeze(2)
     return istft(now.transpose(-1, -2), grid, samples)
+
+
+def _turns(advances: Tensor) -> Tensor:
+    """Factors r of `change_tempo` from ``sum A_{k-1} conj(B_k)``: complex64 (batch, stem, frame, bin)."""
+    turns = torch.empty_like(advances)
+    # So little that it only matters where there is silence: there factors go on as they are.
+    steps = (advances + 1e-30).unbind(dim=-2)  # (batch, stem, bin) for each frame
+    turn = torch.ones_like(steps[0]) if steps else advances
+    for frame, step in enumerate(steps):
+        phases = step * turn
+        locked = phases.clone()
+        locked[..., 1:] += phases[..., :-1]
+        locked[..., :-1] += phases[..., 1:]
+        turn = torch.sgn(locked)  # z / |z|
+        turns[..., frame, :] = turn
+    return turns
 
 
 def change_pitch(audio: Tensor, ratios: Sequence[Fraction], samples: int, *, sample_rate: int) -> Tensor:

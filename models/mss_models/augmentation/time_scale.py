@@ -54,7 +54,7 @@ class PitchShift(Step):
     Parameters
     ----------
     semitones : (float, float), in [-24, 24]
-        Even on this axis. The ratio of frequencies is rounded to a fraction, mostly within 0.1 cents.
+        Even on this axis. The ratio of frequencies is rounded to a fraction, mostly by 0.2 cents and by 7 at most.
     """
 
     semitones: Range = (-2.0, 2.0)
