@@ -26,7 +26,7 @@ def apply_override(tree: Tree, text: str) -> tuple[Tree, list[Mistake]]:
     mistakes : list of Mistake
         If it is not empty, the tree is the given one.
     """
-    place = Place(f"--set {text}")
+    place = Place(override_origin(text))
     path, equals, value_text = text.partition("=")
     parts = path.strip().split(".")
     if not equals or not all(parts):
@@ -40,6 +40,11 @@ def apply_override(tree: Tree, text: str) -> tuple[Tree, list[Mistake]]:
         return _put(tree, parts, value, place=place, above=()), []
     except _NoPlaceError as error:
         return tree, [error.mistake]
+
+
+def override_origin(text: str) -> str:
+    """Name an override in messages as it was typed."""
+    return f"--set {text}"
 
 
 class _NoPlaceError(Exception):

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from mss_cli.training.recipe import Data, LossTerm, Network, Step, Teacher
 from mss_cli.training.recipe_errors import Key, unknown
@@ -53,7 +53,7 @@ def find_wrong(parts: Parts) -> Iterator[Wrong]:
 
 def _network(network: Network) -> tuple[list[Wrong], "Built | None"]:
     """Build the network without memory for its weights, taking out one mistake after the other."""
-    from mss_models.catalog import SHIPPED, shipped
+    from mss_models.catalog import SHIPPED, Architecture, shipped
 
     wrong: list[Wrong] = []
     if network.preset is not None and network.preset not in SHIPPED:
@@ -78,6 +78,8 @@ def _network(network: Network) -> tuple[list[Wrong], "Built | None"]:
             wrong.append((("network", name), f"is for a network per stem, not for `{architecture}`"))
     settings = dict(resolve_network(network).settings)
     found, built = _try_settings(str(architecture), settings, own={*network.settings})
+    if architecture not in get_args(Architecture):
+        return [*wrong, *((("network", "architecture"), text) for _, text in found)], None
     return [*wrong, *((_settings_key(("network", "settings"), key), text) for key, text in found)], built
 
 

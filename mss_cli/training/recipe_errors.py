@@ -56,16 +56,18 @@ class RecipeError(UsageError):
     Parameters
     ----------
     mistakes : iterable of Mistake
-        At least one; shown by place, those of flags last.
+        At least one.
+    origins : sequence of str
+        Files and flags in the order in which their mistakes are shown; any others come first.
     """
 
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+    def __init__(self, mistakes: Iterable[Mistake], origins: Sequence[str] = ()) -> None:
         unique = list(dict.fromkeys(mistakes))
-        origins = list(dict.fromkeys(mistake.place.origin for mistake in unique))
 
-        def order(mistake: Mistake) -> tuple[bool, int, int, int]:
+        def order(mistake: Mistake) -> tuple[int, int, int]:
             place = mistake.place
-            return place.line is None, origins.index(place.origin), place.line or 0, place.column or 0
+            rank = origins.index(place.origin) if place.origin in origins else -1
+            return rank, place.line or 0, place.column or 0
 
         self.mistakes = tuple(sorted(unique, key=order))
         super().__init__("; ".join(map(str, self.mistakes)))

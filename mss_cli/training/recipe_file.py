@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from mss_cli.training.overrides import apply_override
+from mss_cli.training.overrides import apply_override, override_origin
 from mss_cli.training.recipe import Augmentation, Data, Json, LossTerm, Network, Recipe, Teacher
 from mss_cli.training.recipe_checks import Parts, find_wrong
 from mss_cli.training.recipe_errors import Key, Mistake, Place, RecipeError, unknown
@@ -65,13 +65,13 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     files: list[Path] = []
     tree = _read_chain(path, Place(str(path), 1, 1), files, mistakes)
     if mistakes and tree is None:
-        raise RecipeError(mistakes)
+        raise RecipeError(mistakes, _origins(files, overrides))
     for override in overrides:
         tree, wrong = apply_override(tree or Table(Place(str(path), 1, 1), {}), override)
         mistakes += wrong
     recipe = _validate(tree or Table(Place(str(path), 1, 1), {}), mistakes)
     if recipe is None:
-        raise RecipeError(mistakes)
+        raise RecipeError(mistakes, _origins(files, overrides))
     return LoadedRecipe(recipe, tuple(files), tuple(overrides))
 
 
@@ -103,6 +103,10 @@ def print_config(loaded: LoadedRecipe) -> str:
         effective(loaded), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False
     )
     return text
+
+
+def _origins(files: Sequence[Path], overrides: Sequence[str]) -> list[str]:
+    return [*map(str, files), *(override_origin(override) for override in overrides)]
 
 
 def _read_chain(path: Path, asked: Place, files: list[Path], mistakes: list[Mistake]) -> Tree | None:
@@ -142,12 +146,13 @@ def _validate(tree: Tree, mistakes: list[Mistake]) -> Recipe | None:
     """Check everything that can be checked; None if there were mistakes, now or before."""
     data = plain(tree)
     recipe: Recipe | None = None
+    unread = {mistake.key for mistake in mistakes}
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             found = _say(detail, data)
-            if found is not None:
+            if found is not None and not (found[0] in unread and value_at(data, found[0]) is None):
                 mistakes.append(Mistake(place_at(tree, found[0]), *found))
     values = data if isinstance(data, dict) else {}
     for key, text in find_wrong(_parts(values)):

@@ -119,7 +119,16 @@ def parse(text: str, place_of: Callable[[int, int], Place]) -> tuple[Tree, list[
     if node is None:
         return Scalar(place_of(1, 1), None), []
     reader = _Reader(place_of)
-    return reader.tree(node, ()), reader.mistakes
+    try:
+        return reader.tree(node, ()), reader.mistakes
+    except _TooLargeError:
+        place = place_of(1, 1)
+        what = f"too large: more than {_MOST_NODES} values, or deeper than {_DEEPEST} levels"
+        return Scalar(place, None), [Mistake(place, (), what)]
+
+
+class _TooLargeError(Exception):
+    """A document that no recipe needs, or an alias of its own parent, which has no end."""
 
 
 class _Reader:
@@ -133,10 +142,8 @@ class _Reader:
     def tree(self, node: yaml.Node, key: Key) -> Tree:
         place = self._place_of(node.start_mark.line + 1, node.start_mark.column + 1)
         self._nodes += 1
-        if self._nodes > _MOST_NODES or len(key) > _DEEPEST:  # an alias of its own parent has no end
-            if not any(mistake.text.startswith("too large") for mistake in self.mistakes):
-                self._wrong(place, key, f"too large: more than {_MOST_NODES} values or {_DEEPEST} levels")
-            return Scalar(place, None)
+        if self._nodes > _MOST_NODES or len(key) > _DEEPEST:
+            raise _TooLargeError
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._table(node, place, key)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -167,6 +174,7 @@ class _Reader:
         try:
             match node.tag.removeprefix(_TAG):
                 case "str":
+                    text.encode()  # half of an escaped pair is no text
                     return text
                 case "null":
                     return None
@@ -179,6 +187,9 @@ class _Reader:
                         self._wrong(place, key, f"`{text}` is no finite number")
                         return None
                     return float(text)
+        except UnicodeEncodeError:
+            self._wrong(place, key, f"{text!r} is no text")
+            return None
         except ValueError:  # an explicit tag on other text
             pass
         self._refuse_tag(node, place, key)
