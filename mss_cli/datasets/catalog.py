@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mss_cli.datasets.ccmixter import find_ccmixter
 from mss_cli.datasets.dsd100 import find_dsd100
 from mss_cli.datasets.folders import find_folder_tracks
 from mss_cli.datasets.ikala import find_ikala
@@ -58,6 +59,7 @@ KINDS = (
     Kind("medleydb", "Audio/<track>/<track>_METADATA.yaml", find_medleydb),
     Kind("mir1k", "Wavfile/*.wav", find_mir1k),
     Kind("ikala", "Wavfile/*.wav", find_ikala),
+    Kind("ccmixter", "<song>/mix.wav with source-01.wav and source-02.wav", find_ccmixter),
     Kind("folders", "<track>/mixture.* with vocals.*, drums.* and so on", lambda root: list(find_folder_tracks(root))),
 )  # fmt: skip
 

@@ -261,16 +261,10 @@ class RecipeExamples:
         return self._on_grid(int(draw.random.integers(min(0, latest), max(0, latest), endpoint=True)))
 
     def _start_with(self, draw: _Draw, song: CachedSong, places: Sequence[int | None]) -> int | None:
-        """Draw a start for which a quarter of a second in which one of the stems sounds is in the cut."""
+        """Draw a start where one of the stems sounds."""
         there = [place for place in places if place is not None]
-        stretches = np.flatnonzero(song.sounding[there].any(axis=0)) if there else np.zeros(0, np.int64)
-        if not len(stretches):
-            return None
-        begin = int(stretches[draw.random.integers(len(stretches))]) * song.stretch
-        latest = song.samples - self._samples
-        first = max(min(0, latest), begin + song.stretch - self._samples)
-        last = min(max(0, latest), begin)
-        return self._on_grid(int(draw.random.integers(first, last, endpoint=True)) if first <= last else last)
+        start = song.start_with(draw.random, there, self._samples)
+        return None if start is None else self._on_grid(start)
 
     def _on_grid(self, start: int) -> int:
         return start // self._grid * self._grid

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mss_cli.audio.channels import check_channels, fold
@@ -116,11 +117,35 @@ class CachedSong:
         return cut
 
     def sounds(self, stem: int, start: int, samples: int) -> bool:
-        """Tell whether a whole sounding stretch of a stem lies in a window; for shorter songs, whether any does."""
+        """Tell whether a whole sounding stretch of a stem lies in a window.
+
+        Windows too short to hold one for sure are judged by their samples.
+        """
+        if samples < 2 * self.stretch:
+            return bool(np.square(self.cut(stem, start, samples)).mean() > _SOUNDING_POWER)
         first, last = -(-max(start, 0) // self.stretch), max(0, start + samples) // self.stretch
         if start + samples >= self.samples:
             last = self.sounding.shape[1]
         return bool(self.sounding[stem, first:last].any())
+
+    def start_with(self, random: Generator, stems: Sequence[int], samples: int) -> int | None:
+        """Draw the start of a window in which one of the stems sounds; None if they never do.
+
+        A quarter of a second that sounds is drawn, then a window that holds it; a window that cannot hold one is put
+        where its loudest sample lies. The window leaves the song only where it is longer than the song.
+        """
+        stretches = np.flatnonzero(self.sounding[list(stems)].any(axis=0)) if stems else np.zeros(0, np.int64)
+        if not len(stretches):
+            return None
+        begin = int(stretches[random.integers(len(stretches))]) * self.stretch
+        end = min(begin + self.stretch, self.samples)
+        if samples < self.stretch:
+            levels = np.abs(self.pcm[list(stems), begin:end].astype(np.int32)).max(axis=(0, 2))
+            begin += int(levels.argmax())
+            end = begin + 1
+        latest = self.samples - samples
+        first, last = max(min(0, latest), end - samples), min(max(0, latest), begin)
+        return int(random.integers(first, last, endpoint=True))
 
 
 class SongCache:
