@@ -214,3 +214,14 @@ def test_a_failed_save_leaves_no_half_stem_and_no_proof(song, score, tmp_path, m
     monkeypatch.undo()
     assert score(song, save_estimates=kept).failure is None
     assert saved_by(kept / "test" / "song").kind == "baseline"
+
+
+def test_a_bug_while_a_worker_opens_the_system_ends_the_run(song, tmp_path, monkeypatch):
+    from mss_cli.evaluation.workers import _outcome
+
+    monkeypatch.setattr(track_job, "open_system", bug)
+    scorer = Scorer(Job(SystemRequest("baseline", threads=1), tmp_path / "out", "auto", "sdr"))
+    failure = _outcome(scorer, song).failure
+    assert failure.fatal
+    assert failure.message == "internal error: ZeroDivisionError: in a score"
+    assert failure.hint == "this is a bug; run with `--jobs 1` to save a traceback"
