@@ -135,3 +135,20 @@ def test_scores_of_the_shared_songs_equal_their_own_table(tmp_path):
     assert len(rows) == 7
     for row in rows:
         assert usdr[row["song"], row["stem"]] == pytest.approx(float(row["sdr_mixture"]), abs=0.006)
+
+
+def test_all_scores_stand_in_a_table_of_their_own_and_can_be_required(songs, tmp_path, capsys):
+    flags = ("--oracle", "irm1", "--tracks", "one", "--fail-under", "vocals.nsdr=0", "--fail-under", "bass.fullness=1")
+    assert evaluate(songs, tmp_path / "out", *flags, scores="all") == 0
+    captured = capsys.readouterr()
+    assert "further scores: irm1 on folders, 1 tracks" in captured.out
+    assert "GNSDR" in captured.out
+    (track,) = results(tmp_path / "out")["tracks"]
+    kinds = {"SDR v3", "SIR v3", "SAR v3", "NSDR", "log-WMSE", "bleedless", "fullness"}
+    for stem in track["stems"].values():
+        assert {kind for kind, value in stem["further"].items() if value is not None} == kinds
+    assert {"SDR", "ISR", "SIR", "SAR"} <= set(track["stems"]["bass"]["frames"])
+    assert evaluate(songs, tmp_path / "out", *flags, "--fail-under", "vocals.log_wmse=73.68", scores="all") == 1
+    assert "vocals log-WMSE median: " in capsys.readouterr().err
+    assert evaluate(songs, tmp_path / "out", *flags[:4], scores="full") == 0
+    assert "further" not in results(tmp_path / "out")["tracks"][0]["stems"]["vocals"]

@@ -109,7 +109,7 @@ def test_runs_of_another_kind_of_score_are_refused_before_scoring(songs, tmp_pat
         assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize(("flag", "line"), [("--against", "vocals SDR: no score, "), ("--compare", "no scored track in")])
+@pytest.mark.parametrize(("flag", "line"), [("--against", "vocals SDR: no score, "), ("--compare", "no scored track")])
 def test_a_comparison_whose_common_tracks_all_failed_is_no_pass(songs, tmp_path, capsys, flag, line):
     assert evaluate(songs, tmp_path / "a", "--baseline-mixture", "--tracks", "one") == 0
     (songs / "one" / "bass.wav").write_text("this is no audio\n" * 100)
