@@ -68,7 +68,7 @@ class VocalPitchObjective:
         if estimate.mask is not None:
             waveform = separator.waveform(mixture, estimate)
             scores |= stem_scores(separator.stems, estimates=waveform, targets=vocals.unsqueeze(1), mixture=mixture)
-        if estimate.salience is not None:
+        if estimate.salience is not None and salience is not None:
             energy = salience.double().square().sum(dim=(1, 2))
             error = (salience.double() - estimate.salience.double()).square().sum(dim=(1, 2)).clamp_min(1e-20)
             voiced = energy > 0
@@ -76,8 +76,9 @@ class VocalPitchObjective:
             scores["salience"] = float(nearness.sum()), float(voiced.sum())
         return scores
 
-    def _signals(self, network: nn.Module, batch: Batch) -> tuple[VocalPitchSeparator, Tensor, Tensor, Tensor]:
-        if not isinstance(network, VocalPitchSeparator) or batch.salience is None:
-            raise TypeError("the objective needs a network of vocals and pitch, and a salience in every batch")
+    def _signals(self, network: nn.Module, batch: Batch) -> tuple[VocalPitchSeparator, Tensor, Tensor, Tensor | None]:
+        if not isinstance(network, VocalPitchSeparator):
+            raise TypeError("the objective needs a network of vocals and pitch")
         stems = normalized(batch.stems, self._settings.front_end.normalization)
-        return network, stems.sum(dim=1), stems[:, self._vocals], batch.salience.float()
+        salience = None if batch.salience is None else batch.salience.float()
+        return network, stems.sum(dim=1), stems[:, self._vocals], salience

@@ -53,7 +53,7 @@ class VocalPitchLosses:
 
 
 def vocal_pitch_losses(
-    reference_magnitude: Tensor, reference_salience: Tensor, estimate: VocalPitchEstimate
+    reference_magnitude: Tensor, reference_salience: Tensor | None, estimate: VocalPitchEstimate
 ) -> VocalPitchLosses:
     """Compare what a wiring estimates with the true vocals and their salience.
 
@@ -64,8 +64,8 @@ def vocal_pitch_losses(
     ----------
     reference_magnitude : float Tensor of shape (batch, 1, bin, frame)
         From `VocalPitchUnet.magnitude` of the vocals.
-    reference_salience : float Tensor of shape (batch, 360, frame)
-        As from `mss_models.salience.render` or a teacher, in [0, 1].
+    reference_salience : float Tensor of shape (batch, 360, frame) or None
+        None if the wiring estimates no pitch. As from `mss_models.salience.render` or a teacher, in [0, 1].
     estimate : VocalPitchEstimate
         From `VocalPitchUnet`.
 
@@ -99,8 +99,14 @@ def pitch_loss(reference: Tensor, estimate: Tensor) -> Tensor:
     return (estimate - reference).square().mean()
 
 
-def _mapped(loss: Callable[[Tensor, Tensor], Tensor], reference: Tensor, estimate: Tensor | None) -> Tensor | None:
-    return None if estimate is None else loss(reference, estimate)
+def _mapped(
+    loss: Callable[[Tensor, Tensor], Tensor], reference: Tensor | None, estimate: Tensor | None
+) -> Tensor | None:
+    if estimate is None:
+        return None
+    if reference is None:
+        raise ShapeError("reference_salience", f"{tuple(estimate.shape)}, as the estimate", ())
+    return loss(reference, estimate)
 
 
 def _check(reference: Tensor, estimate: Tensor) -> None:
