@@ -1,6 +1,6 @@
 """The steps by name, and chains of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
@@ -19,7 +19,6 @@ from mss_models.augmentation.time_scale import PitchShift, Resampling, TempoChan
 from mss_models.errors import ShapeError
 
 Stage = Literal["stem", "track"]
-Setting = float | int | Sequence[float]
 
 STEPS: Mapping[str, type[Step]] = MappingProxyType(
     {
@@ -45,7 +44,7 @@ STEPS: Mapping[str, type[Step]] = MappingProxyType(
 _STAGE_PLACES: Mapping[str, int] = MappingProxyType({"stem": 1_000, "track": 2_000})
 
 
-def make_step(name: str, settings: Mapping[str, Setting]) -> Step:
+def make_step(name: str, settings: Mapping[str, object]) -> Step:
     """Make a step from its name and its fields.
 
     Parameters
