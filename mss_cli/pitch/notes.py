@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mss_cli.pitch.estimate import PitchEstimate
 
-# A pitch this near to a sounding note belongs to it: vibrato of half a semitone stays one note, a step is a new one.
+# A pitch this near to a sounding note belongs to it: vibrato of 0.4 semitones each way stays one note, a step is new.
 _SAME_NOTE_SEMITONES = 0.8
 _MEMORY_FRAMES = 20  # whose median is where a note now is
 _LONGEST_GAP_SECONDS = 0.05  # consonants and lost frames do not end a note
