@@ -116,5 +116,10 @@ def _required(samples: int, ratio: float, margin: int) -> int:
 
 
 def _produced(samples: int, ratio: float, margin: int) -> int:
-    """Undo `_required`; the little extra keeps a rounded quotient from losing a sample."""
-    return math.floor((samples - margin) / max(1.0, ratio) + 1e-9)
+    """Most samples for which `_required` asks for no more than these; quotients are rounded, so it is asked."""
+    produced = math.floor((samples - margin) / max(1.0, ratio))
+    while _required(produced + 1, ratio, margin) <= samples:
+        produced += 1
+    while _required(produced, ratio, margin) > samples:
+        produced -= 1
+    return produced

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -112,14 +112,15 @@ def test_three_axes_are_one_stem(name):
 
 
 @pytest.mark.parametrize("name", LENGTHENED)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
+@example(samples=1, low=0.5, span=0.5000000000000002)  # a ratio one rounding above 1
 @given(samples=st.integers(1, 10**7), low=st.floats(0.5, 1.0), span=st.floats(0.0, 1.0))
 def test_required_samples_are_enough_and_one_less_is_not(name, samples, low, span):
     field = {"pitch-shift": "semitones"}.get(name, "ratio")
     step = make_step(name, {field: [low, low + span]})
     required = step.required_samples(samples, sample_rate=RATE)
     assert step.produced_samples(required, sample_rate=RATE) == samples
-    assert step.produced_samples(required - 1, sample_rate=RATE) < samples or low + span < 1
+    assert step.produced_samples(required - 1, sample_rate=RATE) < samples
 
 
 @pytest.mark.parametrize("name", LENGTHENED)
