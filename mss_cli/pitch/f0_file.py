@@ -38,7 +38,8 @@ def save_f0(estimate: PitchEstimate, target: Path) -> None:
         with target.open("w", encoding="ascii", newline="") as file:
             file.write(",".join([*HEADER, *further]) + "\n")
             for frame in range(frames):
-                cells = [f"{frame * estimate.hop_seconds:.6f}"]
+                # To the nanosecond: mir_eval takes times rounded to the microsecond for uneven ones.
+                cells = [f"{frame * estimate.hop_seconds:.9f}"]
                 for voice in range(voices):
                     cells.append(f"{estimate.frequencies[voice, frame]:.3f}")
                     cells.append(f"{estimate.confidences[voice, frame]:.4f}")

@@ -27,9 +27,9 @@ def test_one_line_a_frame_with_0_hz_where_there_is_no_pitch(tmp_path):
     lines = (tmp_path / "a.f0.csv").read_text().splitlines()
     assert lines == [
         "time,frequency,confidence",
-        "0.000000,65.400,1.0000",
-        "0.010000,0.000,0.0000",
-        "0.020000,130.800,1.0000",
+        "0.000000000,65.400,1.0000",
+        "0.010000000,0.000,0.0000",
+        "0.020000000,130.800,1.0000",
     ]
 
 
@@ -37,8 +37,8 @@ def test_further_voices_stand_in_further_columns(tmp_path):
     save_f0(estimated([65.4, 65.4], [0.0, 130.8]), tmp_path / "a.csv")
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[0] == "time,frequency,confidence,frequency2,confidence2"
-    assert lines[1] == "0.000000,65.400,1.0000,0.000,0.0000"
-    assert lines[2] == "0.010000,65.400,1.0000,130.800,0.9000"
+    assert lines[1] == "0.000000000,65.400,1.0000,0.000,0.0000"
+    assert lines[2] == "0.010000000,65.400,1.0000,130.800,0.9000"
 
 
 def test_an_unvoiced_frame_keeps_its_confidence():
