@@ -1,7 +1,8 @@
 """Chapter 5's ten wirings in equal training time: RPA, OA and SDR on played songs and on real vocals.
 
-``python benchmarks/joint_pitch.py train --pack DIR --work DIR --minutes 6`` trains every wiring with every seed (two at
-a time, one thread each; a run that is complete is not repeated); ``score`` scores them and prints Markdown tables.
+``python benchmarks/joint_pitch.py train --pack DIR --work DIR --minutes 6`` measures what an update of each wiring
+costs and trains it, with every seed, for as many updates as six minutes of one core pay (two runs at a time, one
+thread each; a run that is complete is not repeated); ``score`` scores them and prints Markdown tables.
 
 Played songs have sung notes only, whose pitch is known exactly; those of the score are played with the ``valid`` part
 of the pack. Real vocals are those of ``eval-v1``; their pitch is what Deep Salience hears in the isolated vocals
@@ -24,11 +25,15 @@ from numpy.typing import NDArray
 
 from mss_cli.datasets.player.pack import open_pack
 from mss_cli.datasets.player.song import SongStyle, play_song
-from mss_cli.training.run import state_step
-from mss_cli.weights.store import load_checkpoint
+from mss_cli.devices import prepare_process
+from mss_cli.training.data import example_samples
+from mss_cli.training.network import first_network
+from mss_cli.training.recipe_file import read_recipe
+from mss_cli.weights.store import load_checkpoint, read_card
 from mss_models.metrics.pitch import PitchTrack, melody_scores
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.salience import best_pitch, render_notes
+from train_throughput import measure
 
 Signal = NDArray[np.float32]
 RATE, HOP = 22_050, 256
@@ -41,7 +46,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SCORE_SONGS, SCORE_SECONDS, SCORE_SEED = 16, 20.0, 900_000
 # Of the pitch read off an estimate (thesis 5.2) and off Deep Salience.
 THRESHOLD, TEACHER_THRESHOLD = 0.4, 0.3
-BATCH, BASE_CHANNELS, LEARNING_RATE = 4, 16, 5e-4
+BATCH, BASE_CHANNELS, LEARNING_RATE, SONGS = 4, 16, 5e-4, 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +70,54 @@ class Scores:
 
 
 def train(pack: Path, work: Path, minutes: float, seeds: list[int], jobs: int) -> None:
+    budget = updates_in(pack, work, minutes)
     tasks = [(wiring, seed) for seed in seeds for wiring in WIRINGS]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda task: train_one(pack, work, *task, minutes=minutes), tasks))
+        list(pool.map(lambda task: train_one(pack, work, *task, updates=budget[task[0]]), tasks))
 
 
-def train_one(pack: Path, work: Path, wiring: str, seed: int, *, minutes: float) -> None:
+def updates_in(pack: Path, work: Path, minutes: float) -> dict[str, int]:
+    """Updates of each wiring that cost so many minutes of one core, measured one after the other and kept."""
+    path = work / "updates.json"
+    if path.exists():
+        kept: dict[str, int] = json.loads(path.read_text())
+        return kept
+    prepare_process(1)
+    budget = {}
+    for wiring in WIRINGS:
+        recipe = read_recipe(RECIPES / f"thesis5-{wiring}.yaml", changes(pack, work, wiring, seed=0, updates=10)).recipe
+        rows = [measure(recipe, work / "cache", updates=6, workers=0, device=torch.device("cpu")) for _ in range(2)]
+        fastest = max(row.per_cpu_second for row in rows)
+        network = first_network(recipe)
+        audio = BATCH * example_samples(recipe, network) / network.sample_rate
+        budget[wiring] = round(minutes * 60 * fastest / audio)
+        print(f"{wiring}: {fastest:.1f} s of audio per CPU s, {budget[wiring]} updates", flush=True)
+    path.write_text(json.dumps(budget, indent=1) + "\n")
+    return budget
+
+
+def train_one(pack: Path, work: Path, wiring: str, seed: int, *, updates: int) -> None:
     run = work / f"{wiring}-{seed}"
-    if (run / "done").exists():
+    if (run / "last.safetensors").exists() and read_card(run / "last.safetensors").steps == updates:
         return
-    steps = 1_000_000
-    if wiring == "separately-trained":  # its phases change after half of the steps, so it must know how many there are
-        steps = steps_in_time(pack, work, seed, minutes)
-    call(pack, work, run, wiring, seed, steps=steps, minutes=minutes)
-    (run / "done").touch()
-
-
-def steps_in_time(pack: Path, work: Path, seed: int, minutes: float) -> int:
-    """Updates that fit: its two halves cost a source network alone, then with a pitch network that learns alone."""
-    probe = work / f"probe-{seed}"
-    call(pack, work, probe, "source-to-pitch", seed, steps=1_000_000, minutes=minutes / 6)
-    return round(state_step(probe / "state.ckpt") * 6 * 1.4)
-
-
-def call(pack: Path, work: Path, run: Path, wiring: str, seed: int, *, steps: int, minutes: float) -> None:
-    source = f"{{kind: notes, root: {pack}, split: train, vocals: sung-notes, songs: 120, seconds: 30}}"
-    valid = f"{{kind: notes, root: {pack}, split: valid, vocals: sung-notes, songs: 8, seconds: 20}}"
-    changes = [
-        f"data.train=[{source}]", f"data.valid=[{valid}]", f"data.cache={work / 'cache'}", "data.workers=0",
-        f"network.settings.base_channels={BASE_CHANNELS}", f"training.batch={BATCH}", f"training.seed={seed}",
-        f"training.steps={steps}", "training.validate_steps=1000000", f"optimizer.learning_rate={LEARNING_RATE}",
-        "optimizer.betas=[0.9, 0.999]", "training.ema=0.99",
-    ]  # fmt: skip
-    if wiring not in ("source-only",):
-        changes += ["teacher.kind=labels", "teacher.weights=null"]
     command = [sys.executable, "-m", "mss_cli", "train", str(RECIPES / f"thesis5-{wiring}.yaml"), "-o", str(run)]
-    command += ["--device", "cpu", "--threads", "1", "--max-minutes", f"{minutes}", "--json"]
-    for change in changes:
+    command += ["--device", "cpu", "--threads", "1", "--json"]
+    for change in changes(pack, work, wiring, seed=seed, updates=updates):
         command += ["--set", change]
     with (work / f"{run.name}.log").open("w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+
+
+def changes(pack: Path, work: Path, wiring: str, *, seed: int, updates: int) -> list[str]:
+    """Changes to the recipe of a wiring."""
+    notes = f"{{kind: notes, root: {pack}, split: train, vocals: sung-notes, songs: {SONGS}, seconds: 20}}"
+    made = [
+        f"data.train=[{notes}]", "data.valid=[]", f"data.cache={work / 'cache'}", "data.workers=0",
+        f"network.settings.base_channels={BASE_CHANNELS}", f"training.batch={BATCH}", f"training.seed={seed}",
+        f"training.steps={updates}", f"optimizer.learning_rate={LEARNING_RATE}", "optimizer.betas=[0.9, 0.999]",
+        "training.ema=0.99", "mixing.coherent=0.5",
+    ]  # fmt: skip
+    return made if wiring == "source-only" else [*made, "teacher.kind=labels", "teacher.weights=null"]
 
 
 def score(pack: Path, work: Path, seeds: list[int]) -> None:

@@ -184,7 +184,7 @@ class _Parts:
         per_step = training.batch * training.accumulate * machine.devices * machine.nodes
         return Watch(
             self.objective,
-            validation_batches(recipe, self.network, self.cache),
+            validation_batches(recipe, self.network, self.cache, self.listener),
             lambda step: Curves(self.run.curves, step=step),
             partial(save_weights, recipe=recipe, separator=self.network),
             best=self.run.best,
