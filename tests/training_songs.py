@@ -47,3 +47,36 @@ def fill_cache(root, folder, form, wanted, gate):
     gate.wait()
     for number in range(len(songs)):
         cache.song(songs, number)
+
+
+def write_pack(root, *, split="train"):
+    """Write a small pack of notes: harmonic tones for voice, bass and the rest, and noise for a kick and a snare."""
+    rows = ["file,split,class,source,kind,licence"]
+    for stem, pitches in (("vocals", range(55, 72, 2)), ("bass", range(33, 48, 2)), ("other", range(52, 76, 2))):
+        sounds = [(str(pitch), "", _tone(pitch)) for pitch in pitches]
+        rows.append(_write_notes(root, split, stem, sounds))
+    random = np.random.default_rng(0)
+    sounds = [("", name, 0.3 * random.standard_normal(8820) * np.exp(-np.arange(8820) / 2000)) for name in ("ks", "sc")]
+    rows.append(_write_notes(root, split, "drums", sounds))
+    (root / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def _tone(midi, seconds=0.8):
+    time = np.arange(round(seconds * 44100)) / 44100
+    pitch = 440 * 2 ** ((midi - 69) / 12)
+    return (
+        sum(np.sin(2 * np.pi * k * pitch * time) / k for k in (1, 2, 3)) * np.minimum(1, (seconds - time) / 0.1) * 0.3
+    )
+
+
+def _write_notes(root, split, stem, sounds):
+    folder = root / split / stem / f"made_{stem}"
+    folder.mkdir(parents=True)
+    lines, begin = ["file,start,end,midi,velocity,articulation,source_path"], 0
+    for midi, label, samples in sounds:
+        lines.append(f"notes.wav,{begin / 44100},{(begin + len(samples)) / 44100},{midi},,{label},made")
+        begin += len(samples)
+    soundfile.write(folder / "notes.wav", np.concatenate([samples for _, _, samples in sounds]), 44100)
+    (folder / "notes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"{split}/{stem}/made_{stem}/notes.wav,{split},{stem},made_{stem},notes,CC0-1.0"

@@ -25,6 +25,8 @@ class NoteSongs:
     source : NoteSource
     seed : int, >= 0
         Of the songs.
+    samples : Path or None
+        Folder for decoded note samples, shared by all processes; None keeps them in the memory of each.
 
     Raises
     ------
@@ -34,11 +36,12 @@ class NoteSongs:
 
     whole = True
 
-    def __init__(self, source: NoteSource, seed: int) -> None:
+    def __init__(self, source: NoteSource, seed: int, samples: Path | None = None) -> None:
         self._source = source
         self._seed = seed
+        self._samples = samples
         self.weight = source.weight
-        pack = _pack(source.root, source.split, source.share_alike)
+        pack = self._pack()
         self._items = repr([(part.stem, part.name, len(part.items)) for part in pack.sources])
 
     def __len__(self) -> int:
@@ -71,7 +74,7 @@ class NoteSongs:
     def load(self, number: int) -> Song:
         """Play a song; samples of the pack that are broken are left out and told of."""
         source = self._source
-        pack = _pack(source.root, source.split, source.share_alike)
+        pack = self._pack()
         style = SongStyle(vocals=source.vocals)
         played = play_song(pack, seed=(self._seed, number), seconds=source.seconds, style=style)
         stems = {
@@ -89,8 +92,11 @@ class NoteSongs:
         skipped = tuple(Skipped(source.root / broken.path, broken.reason) for broken in pack.broken)
         return Song(stems, music, skipped)
 
+    def _pack(self) -> Pack:
+        return _opened(self._source.root, self._source.split, self._source.share_alike, self._samples)
+
 
 @lru_cache(maxsize=4)
-def _pack(root: Path, split: str, share_alike: bool) -> Pack:
+def _opened(root: Path, split: str, share_alike: bool, samples: Path | None) -> Pack:
     """Open a pack once per process."""
-    return open_pack(root, split=split, share_alike=share_alike)
+    return open_pack(root, split=split, share_alike=share_alike, cache=samples)

@@ -187,7 +187,9 @@ class PairSongs(TrackSongs):
         return (VOCALS, ACCOMPANIMENT)
 
 
-def open_songs(source: AnySource, seed: int, *, role: Role = "train", hold_out: bool = False) -> Songs:
+def open_songs(
+    source: AnySource, seed: int, *, role: Role = "train", hold_out: bool = False, samples: Path | None = None
+) -> Songs:
     """Open a source of a recipe; no sample is read.
 
     Parameters
@@ -199,6 +201,8 @@ def open_songs(source: AnySource, seed: int, *, role: Role = "train", hold_out: 
         Decides the subset of a data set where the recipe names none.
     hold_out : bool
         Leave the 14 validation tracks out of the training tracks of MUSDB18.
+    samples : Path or None
+        Folder for decoded note samples.
 
     Raises
     ------
@@ -210,7 +214,7 @@ def open_songs(source: AnySource, seed: int, *, role: Role = "train", hold_out: 
     if isinstance(source, NoteSource):
         from mss_cli.training.note_songs import NoteSongs
 
-        return NoteSongs(source, seed)
+        return NoteSongs(source, seed, samples)
     if isinstance(source, ClassSource):
         return TrackSongs(_class_tracks(source.root), source.weight, whole=False)
     if isinstance(source, PairSource):

@@ -56,14 +56,17 @@ def recipe_examples(
     OutputError
         If the folder cannot be made.
     """
-    data, seed = recipe.data, recipe.training.seed
+    data, seed, samples_folder = recipe.data, recipe.training.seed, cache / "samples"
     if validation:
-        sources = [open_songs(source, _VALIDATION_SEED, role="valid") for source in data.valid]
+        sources = [open_songs(source, _VALIDATION_SEED, role="valid", samples=samples_folder) for source in data.valid]
         mixing, seed = _VALIDATION_MIXING, _VALIDATION_SEED
     else:
         hold_out = uses_validation(data.valid)
         # Every source plays songs of its own.
-        sources = [open_songs(source, seed + 1 + n, hold_out=hold_out) for n, source in enumerate(data.train)]
+        sources = [
+            open_songs(source, seed + 1 + n, hold_out=hold_out, samples=samples_folder)
+            for n, source in enumerate(data.train)
+        ]
         mixing = recipe.mixing
     if not sources:
         raise UsageError("the recipe has no validation sources", hint="add `data.valid`")
