@@ -25,6 +25,7 @@ Source = Callable[[], Iterable[Mono]]
 
 SAMPLE_RATE = 22_050
 HOP_SAMPLES = 256
+_NETWORK_PIECE = 256  # frames that go through the network at once; their maps take about 100 MB
 
 
 class Teacher(Protocol):
@@ -118,7 +119,7 @@ class DeepSalienceTeacher(_Pieces):
     weights : Path
         A safetensors file with exactly the published keys.
     piece_frames : int
-        Frames of one stretch: 1024 take about 500 MB.
+        Frames whose constant-Q transforms are computed at once.
 
     Raises
     ------
@@ -163,8 +164,12 @@ class DeepSalienceTeacher(_Pieces):
                     yield np.zeros((360, window.frames), np.float32)
                     continue
                 heard, before = magnitudes(window, NETWORK_FRAMES)
-                salience = self._network(levels(heard, torch.tensor([peak])))[0]  # (bin, frame)
-                yield salience[:, before : before + window.frames].numpy()
+                scaled = levels(heard, torch.tensor([peak]))
+                for start in range(before, before + window.frames, _NETWORK_PIECE):
+                    end = min(start + _NETWORK_PIECE, before + window.frames)
+                    first = max(0, start - NETWORK_FRAMES)
+                    salience = self._network(scaled[..., first : end + NETWORK_FRAMES])[0]  # (bin, frame)
+                    yield salience[:, start - first : end - first].numpy()
 
     def _windows(self, source: Source, context: int) -> Iterator[Window]:
         return windows(source(), hop=self.hop_samples, piece=self._piece, context=context)
