@@ -84,6 +84,15 @@ class StemWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraWritten:
+    """One finished file that is no stem; part of `TrackFinished`."""
+
+    kind: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrackFinished(Event):
     """All stems of a track are whole and in place."""
 
@@ -98,6 +107,7 @@ class TrackFinished(Event):
     segment_seconds: float
     segments_per_batch: int
     elapsed_seconds: float
+    extras: tuple[ExtraWritten, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +284,7 @@ def to_json(event: Event, *, time: datetime | None = None) -> str:
     return json.dumps({"event": event.name, "time": stamp, **_fields(event)}, allow_nan=False)
 
 
-def _fields(value: Event | StemWritten | StemScored | Measured) -> dict[str, Json]:
+def _fields(value: Event | StemWritten | ExtraWritten | StemScored | Measured) -> dict[str, Json]:
     entries: dict[str, Json] = {}
     for field in fields(value):
         entries |= _entry(field.name, getattr(value, field.name))
@@ -291,7 +301,10 @@ def _entry(key: str, value: object) -> dict[str, Json]:
         return plain
     if isinstance(value, tuple):
         return {
-            key: [_fields(part) if isinstance(part, StemWritten | StemScored | Measured) else part for part in value]
+            key: [
+                _fields(part) if isinstance(part, StemWritten | ExtraWritten | StemScored | Measured) else part
+                for part in value
+            ]
         }
     if value is None or isinstance(value, bool | int | float | str):
         return {key: value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else value}

@@ -45,7 +45,12 @@ class PitchFiles:
     @property
     def names(self) -> tuple[Path, ...]:
         """All of them."""
-        return self.f0, self.midi, self.picture
+        return tuple(self.kinds.values())
+
+    @property
+    def kinds(self) -> dict[str, Path]:
+        """Their names by what they are, as events tell it."""
+        return {"f0": self.f0, "midi": self.midi, "salience": self.picture}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,16 @@ from mss_cli.audio.decode import decode
 from mss_cli.audio.encode import EncodedFile
 from mss_cli.audio.probe import AudioInfo, probe
 from mss_cli.errors import MemoryExhausted
-from mss_cli.events import Listener, StemWritten, TrackFinished, TrackProgress, TrackStarted, Warned, ignore
+from mss_cli.events import (
+    ExtraWritten,
+    Listener,
+    StemWritten,
+    TrackFinished,
+    TrackProgress,
+    TrackStarted,
+    Warned,
+    ignore,
+)
 from mss_cli.files import make_folder, publish, refuse_folders, refuse_replacing, remove_empty, temporary_name
 from mss_cli.pitch.step import STEM as PITCH_STEM
 from mss_cli.pitch.step import PitchStep
@@ -176,6 +185,8 @@ def separate_track(
                 _write_pitch(pitch, source, scratch, plan)
         publish(temporary)
         made.clear()
+    extras = {"picture": picture} if picture is not None else {}
+    extras |= pitch.files.kinds if pitch is not None else {}
     whole_file = write_settings.format.name == "stem.mp4"
     names = ("stems",) if whole_file else plan.names
     peaks = (max(mixed.peaks),) if whole_file else mixed.peaks
@@ -195,6 +206,7 @@ def separate_track(
         segment_seconds=mixed.segment_seconds,
         segments_per_batch=engine.batch_size,
         elapsed_seconds=round(time.monotonic() - started, 3),
+        extras=tuple(ExtraWritten(kind, path, path.stat().st_size) for kind, path in extras.items()),
     )
     listener(finished)
     return finished

@@ -105,6 +105,14 @@ def test_the_same_song_gives_the_same_bytes_and_files_follow_the_stems_names(son
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
 
 
+def test_the_event_of_a_finished_track_names_its_pitch_files(song, tmp_path, untrained, capsys):
+    assert separate(song, tmp_path / "out", "--pitch-weights", untrained, "--plot", "--json") == 0
+    finished = next(line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "extras" in line)
+    assert [extra["kind"] for extra in finished["extras"]] == ["picture", "f0", "midi", "salience"]
+    for extra in finished["extras"]:
+        assert Path(extra["path"]).stat().st_size == extra["size_bytes"] > 0
+
+
 def test_a_model_that_tells_the_pitch_is_asked_itself(song, tmp_path, monkeypatch):
     monkeypatch.setattr(teachers, "find_spec", lambda name: None)  # no librosa is needed then
     joint_checkpoint(tmp_path / "joint.safetensors")
