@@ -338,7 +338,7 @@ def _thesis_multi(head: Head) -> Configuration:
 
 
 def _joint(wiring: Wiring) -> Configuration:
-    """Chapter 5: 22050 Hz mono, magnitudes in [0, 1] and the U-Nets of chapter 4."""
+    """Chapter 5: 22050 Hz mono and the U-Nets of chapter 4; the scale balances the two losses."""
     return Configuration(
         "vocal-pitch-unet",
         {
@@ -349,7 +349,7 @@ def _joint(wiring: Wiring) -> Configuration:
             "hop_length": 256,
             "bins": 512,
             "normalization": "peak",
-            "feature_scale": "window-sum",
+            "feature_scale": "window-energy",
             "segment_frames": 512,
             "dropout_layers": 3,
         },

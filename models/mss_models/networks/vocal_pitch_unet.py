@@ -9,9 +9,10 @@ A. Jansson, "Musical source separation with deep learning and large-scale datase
 2019, chapter 5; Jansson, Bittner, Ewert and Weyde, "Joint singing voice separation and F0 estimation with deep
 U-Net architectures", EUSIPCO 2019. What they leave open and how it is read here:
 
-- Magnitudes are those of the STFT times the front end's gain, for inputs, estimates and losses alike. With a
-  waveform of peak 1 and the gain "window-sum" they lie in [0, 1], as saliences do, so that neither term of (5.4)
-  drowns the other.
+- Magnitudes are those of the STFT times the front end's gain, for inputs, estimates and losses alike. Shipped is
+  "window-energy" on a waveform of peak 1: then both terms of (5.4) have about one size. With "window-sum", which
+  would bring magnitudes into [0, 1], (5.2) is 26 times less and (5.3) drowns it: learning 6 s of a song by heart
+  for 30 s, "source-to-pitch" came to 7 dB instead of 14 dB.
 - The norms of (5.2) and (5.3) are means over elements: of absolute values, of squares.
 - "source-pitch-source-pitch": the second source network sees the first estimates of vocals and salience and not
   the mixture (the text; the figure differs). All four estimates are in the loss, each against the same two
