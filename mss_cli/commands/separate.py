@@ -80,7 +80,6 @@ def command(
     pitch_weights: Path | None = typer.Option(
         None,
         "--pitch-weights",
-        envvar="MSS_CLI_PITCH_WEIGHTS",
         help="Weights of Deep Salience (safetensors); without them the model's own pitch, or pYIN.",
     ),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
