@@ -1,10 +1,13 @@
 """Batches: which examples belong to a batch, the processes that make them, and the time the network waits for them."""
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.util import Finalize
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mss_cli.events import Listener, Warned, ignore
 from mss_cli.training.examples import Example, Examples, Key, Skipped
 
+_LAST = -1000
 # Batches that each worker makes ahead: enough to hide a song that must be decoded first.
 _AHEAD = 4
 
@@ -182,6 +186,68 @@ def loader(
     return Batches(loaded, listener)
 
 
+class Fillable(Protocol):
+    """Examples whose songs can be put into their cache ahead."""
+
+    def songs(self, step: int = 0) -> list[tuple[int, int]]:
+        """Name every song that is in use at an update, as (source, number)."""
+
+    def fill(self, source: int, number: int) -> Skipped | None:
+        """Put one song into the cache; give the reason if it is broken."""
+
+
+def fill(
+    examples: Fillable, *, step: int = 0, workers: int = 0, listener: Listener = ignore
+) -> Iterator[tuple[int, int]]:
+    """Decode or play all songs of a training before it begins, so that its first updates need not wait.
+
+    Songs that are in the cache already cost next to nothing. Leaving the iteration early leaves the rest undone.
+
+    Parameters
+    ----------
+    examples : Fillable
+        Sent to each worker, so it must be picklable.
+    step : int
+        The update whose songs are wanted.
+    workers : int, >= 0
+        Processes; 0 does it in this one.
+    listener : callable
+        Told of every broken song.
+
+    Yields
+    ------
+    (int, int)
+        Songs done, and songs in all; in no certain order of songs.
+    """
+    songs = examples.songs(step)
+    loaded: DataLoader[tuple[Skipped, ...]] = DataLoader(
+        _Songs(examples, songs),
+        batch_size=None,
+        num_workers=min(workers, len(songs)),
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
+        in_order=False,
+    )
+    for done, skipped in enumerate(loaded, start=1):
+        for skip in skipped:
+            listener(Warned(f"skipped: {skip.message}", skip.path))
+        yield done, len(songs)
+
+
+class _Songs(Dataset[tuple[Skipped, ...]]):
+    """Songs to be filled in, as torch's loader wants them."""
+
+    def __init__(self, examples: Fillable, songs: Sequence[tuple[int, int]]) -> None:
+        self._examples, self._songs = examples, songs
+
+    def __len__(self) -> int:
+        return len(self._songs)
+
+    def __getitem__(self, place: int) -> tuple[Skipped, ...]:
+        skipped = self._examples.fill(*self._songs[place])
+        return () if skipped is None else (skipped,)
+
+
 class _Keyed(Dataset[Example]):
     """Examples as torch's loader wants them."""
 
@@ -195,4 +261,9 @@ class _Keyed(Dataset[Example]):
 def _begin_worker(number: int) -> None:
     """One thread; signals are the parent's business, which ends the workers."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # A worker is ended while its queue still sends batches. Taking the interpreter down would then kill that thread
+    # inside torch, which aborts with "terminate called"; nothing is left to be tidied up, so the process just ends.
+    Finalize(None, os._exit, args=(0,), exitpriority=_LAST)

@@ -1,5 +1,8 @@
 import itertools
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_cli.events import Warned
-from mss_cli.training.batches import StepSampler, collate, loader
+from mss_cli.training.batches import StepSampler, collate, fill, loader
 from mss_cli.training.examples import Example, Key, Skipped
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Mixing, SongSource
@@ -130,6 +133,28 @@ def test_broken_songs_are_told_of_once_from_any_process(tmp_path):
         assert events[0].path == tmp_path / "songs" / "song 0"
         assert len(batches.skipped) == 1
         assert batches.given == 4
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_songs_filled_in_ahead_are_not_decoded_again(tmp_path, workers):
+    write_songs(tmp_path / "songs", 3)
+    (tmp_path / "songs" / "song 2" / "bass.wav").write_bytes(b"no sound")
+    events = []
+    seen = list(fill(examples_of(tmp_path), workers=workers, listener=events.append))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert [event.path.name for event in events] == ["song 2"]
+    kept = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir())
+    assert sorted(name.partition(".")[2] for name, _ in kept) == ["broken", "json", "json", "npy", "npy"]
+    examples = examples_of(tmp_path)
+    for place in range(10):
+        examples[Key(0, place)]
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir()) == kept
+
+
+def test_workers_that_are_left_in_the_middle_end_without_a_word():
+    script = Path(__file__).parents[1] / "left_loader.py"
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 class Clock:
