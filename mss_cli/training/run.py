@@ -82,6 +82,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
     recipe = request.loaded.recipe
     machine = resolve_machine(request, listener)
     network = first_network(recipe)
+    _sources(recipe)
     folder = request.output if request.output is not None else Path("runs") / recipe.name
     run, state = run_folder.open_run(folder, print_config(request.loaded), resume=request.resume)
     run_folder.write_facts(run.facts, run_folder.facts(sys.argv, seed=recipe.training.seed))
@@ -138,12 +139,21 @@ def plan(request: Request, listener: Listener) -> list[str]:
         f"machine: {machine.devices * machine.nodes} {machine.accelerator}, {machine.precision}",
         f"training: {training.steps} updates of {examples} examples of {seconds:.2f} s",
     ]
-    roles: tuple[tuple[Role, Sequence[AnySource]], ...] = (("train", recipe.data.train), ("valid", recipe.data.valid))
-    for role, sources in roles:
-        for source in sources:
-            songs = open_songs(source, training.seed, role=role, hold_out=uses_validation(recipe.data.valid))
-            lines.append(f"{role}: {source.kind} {source.root}, {len(songs)} songs, licence {source.licence}")
+    for role, source, songs in _sources(recipe):
+        lines.append(f"{role}: {source.kind} {source.root}, {songs} songs, licence {source.licence}")
     return lines
+
+
+def _sources(recipe: Recipe) -> list[tuple[Role, AnySource, int]]:
+    """Open every source and count its songs; raise what is wrong with them."""
+    data, seed = recipe.data, recipe.training.seed
+    hold_out = uses_validation(data.valid)
+    roles: tuple[tuple[Role, Sequence[AnySource]], ...] = (("train", data.train), ("valid", data.valid))
+    return [
+        (role, source, len(open_songs(source, seed, role=role, hold_out=hold_out)))
+        for role, sources in roles
+        for source in sources
+    ]
 
 
 @dataclass(frozen=True, slots=True)
