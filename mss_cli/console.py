@@ -190,9 +190,8 @@ class _Bar:
             *columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False
         )
         shown = printable(name)
-        self._task: TaskID = self._progress.add_task(
-            shown if len(shown) <= 40 else shown[:39] + "…", total=total, completed=done
-        )
+        self._task: TaskID = self._progress.add_task(shown if len(shown) <= 40 else shown[:39] + "…", total=total)
+        self.move(done)
         self._progress.start()
 
     def move(self, done: float) -> None:

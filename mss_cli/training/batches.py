@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mss_cli.errors import MssError
 from mss_cli.events import Listener, Warned, ignore
 from mss_cli.training.examples import Example, Examples, Key, Skipped
 
 _LAST = -1000
 # Batches that each worker makes ahead: enough to hide a song that must be decoded first.
-_AHEAD = 4
+_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ class Batch:
         """Move the signals to memory that a GPU reads by itself; called by the loader."""
         salience = None if self.salience is None else self.salience.pin_memory()
         return replace(self, stems=self.stems.pin_memory(), salience=salience)
+
+
+Made = TypeVar("Made", Batch, tuple[Skipped, ...])
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -118,7 +122,7 @@ class Batches:
         Broken songs met so far.
     """
 
-    def __init__(self, loader: "DataLoader[Example]", listener: Listener = ignore) -> None:
+    def __init__(self, loader: "DataLoader[Example | _Failed]", listener: Listener = ignore) -> None:
         self._loader = loader
         self._listener = listener
         self.waited_seconds = 0.0
@@ -127,7 +131,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         begun = time.perf_counter()
-        for batch in self._loader:
+        for made in self._loader:
+            batch = _sound(made)
             self.waited_seconds += time.perf_counter() - begun
             self.given += 1
             for skip in batch.skipped:
@@ -172,10 +177,10 @@ def loader(
         Told of every broken song once.
     """
     sampler = StepSampler(batch, start, accumulate=accumulate, rank=rank, world=world)
-    loaded: DataLoader[Example] = DataLoader(
+    loaded: DataLoader[Example | _Failed] = DataLoader(
         _Keyed(examples),
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=_collated,
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
@@ -220,7 +225,7 @@ def fill(
         Songs done, and songs in all; in no certain order of songs.
     """
     songs = examples.songs(step)
-    loaded: DataLoader[tuple[Skipped, ...]] = DataLoader(
+    loaded: DataLoader[tuple[Skipped, ...] | _Failed] = DataLoader(
         _Songs(examples, songs),
         batch_size=None,
         num_workers=min(workers, len(songs)),
@@ -228,13 +233,43 @@ def fill(
         worker_init_fn=_begin_worker if workers else None,
         in_order=False,
     )
-    for done, skipped in enumerate(loaded, start=1):
-        for skip in skipped:
+    for done, made in enumerate(loaded, start=1):
+        for skip in _sound(made):
             listener(Warned(f"skipped: {skip.message}", skip.path))
         yield done, len(songs)
 
 
-class _Songs(Dataset[tuple[Skipped, ...]]):
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An error of a worker on its way to the parent, which raises it: torch would make one text of all its parts."""
+
+    kind: type[MssError]
+    message: str
+    path: str | None
+    hint: str | None
+
+
+def _failed(error: MssError) -> _Failed:
+    return _Failed(type(error), error.message, error.path, error.hint)
+
+
+def _sound(made: Made | _Failed) -> Made:
+    """Give what a worker made, or raise what it met."""
+    if isinstance(made, _Failed):
+        raise made.kind(made.message, path=made.path, hint=made.hint)
+    return made
+
+
+def _collated(made: Sequence[Example | _Failed]) -> Batch | _Failed:
+    examples: list[Example] = []
+    for example in made:
+        if isinstance(example, _Failed):
+            return example
+        examples.append(example)
+    return collate(examples)
+
+
+class _Songs(Dataset[tuple[Skipped, ...] | _Failed]):
     """Songs to be filled in, as torch's loader wants them."""
 
     def __init__(self, examples: Fillable, songs: Sequence[tuple[int, int]]) -> None:
@@ -243,19 +278,25 @@ class _Songs(Dataset[tuple[Skipped, ...]]):
     def __len__(self) -> int:
         return len(self._songs)
 
-    def __getitem__(self, place: int) -> tuple[Skipped, ...]:
-        skipped = self._examples.fill(*self._songs[place])
+    def __getitem__(self, place: int) -> tuple[Skipped, ...] | _Failed:
+        try:
+            skipped = self._examples.fill(*self._songs[place])
+        except MssError as error:
+            return _failed(error)
         return () if skipped is None else (skipped,)
 
 
-class _Keyed(Dataset[Example]):
+class _Keyed(Dataset[Example | _Failed]):
     """Examples as torch's loader wants them."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
 
-    def __getitem__(self, key: Key) -> Example:
-        return self._examples[key]
+    def __getitem__(self, key: Key) -> Example | _Failed:
+        try:
+            return self._examples[key]
+        except MssError as error:
+            return _failed(error)
 
 
 def _begin_worker(number: int) -> None:

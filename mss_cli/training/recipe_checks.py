@@ -125,6 +125,8 @@ def _try_settings(
                 built = build(architecture, settings)
         except ConfigurationError as error:
             message = str(error)
+        except (RuntimeError, OverflowError, TypeError, MemoryError):  # torch on sizes that no address can hold
+            return [*wrong, (None, "a network of this size cannot be made; lower `base_channels` or `levels`")], None
         else:
             return wrong, None if wrong else built
         key, text = _understand(message, architecture, settings)

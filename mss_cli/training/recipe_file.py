@@ -80,17 +80,18 @@ def effective(loaded: LoadedRecipe) -> dict[str, Json]:
 
     The preset of the network is written out, so that what is recorded does not change with the catalogue.
     """
+    import torch
+
     from mss_models.catalog import build, configuration_of
+    from mss_models.classical.four_stems import ClassicalSeparator
 
     recipe = loaded.recipe
     values: dict[str, Json] = recipe.model_dump(mode="json")
     configuration = resolve_network(recipe.network)
-    import torch
-
-    with torch.device("meta"):
+    with torch.device("meta"):  # no memory for weights
         built = build(configuration.architecture, configuration.settings)
-    if configuration.architecture != "classical":
-        configuration = configuration_of(built)  # type: ignore[arg-type]
+    if not isinstance(built, ClassicalSeparator):
+        configuration = configuration_of(built)
     settings: Json = TypeAdapter(dict[str, object]).dump_python(dict(configuration.settings), mode="json")
     network = Network(architecture=configuration.architecture).model_dump(mode="json")
     values["network"] = {**network, "settings": settings}
@@ -116,8 +117,8 @@ def _read_chain(path: Path, asked: Place, files: list[Path], mistakes: list[Mist
         text = path.read_bytes().decode("utf-8")
         identity = path.resolve()
     except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        shown = f"cannot read `{path}`: {what.lower()}" if files else f"cannot read: {what.lower()}"
+        what = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "not text in UTF-8"
+        shown = f"cannot read `{path}`: {what}" if files else f"cannot read: {what}"
         mistakes.append(Mistake(asked if files else Place(str(path)), key, shown))
         return None
     if identity in (file.resolve() for file in files):

@@ -68,4 +68,4 @@ def make_step(step: StepSettings) -> "Step":
     settings = dict(step.settings)
     if step.probability is not None:
         settings["probability"] = step.probability
-    return chain.make_step(step.step, settings)  # type: ignore[arg-type]  # the step checks each value itself
+    return chain.make_step(step.step, settings)  # the step checks each value itself

@@ -118,7 +118,9 @@ def _refuse_other_recipe(run: RunFolder, recipe: str) -> None:
     if ours != theirs:
         changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         hint = "use another `--output`, or `--resume never` to begin anew"
-        raise UsageError(f"holds a run of another recipe (changed: {', '.join(changed)})", path=str(run.path), hint=hint)
+        raise UsageError(
+            f"holds a run of another recipe (changed: {', '.join(changed)})", path=str(run.path), hint=hint
+        )
 
 
 def _without_changeable(text: str) -> dict[str, str]:
@@ -180,9 +182,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        result = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
-        )
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() if result.returncode == 0 else None

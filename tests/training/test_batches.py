@@ -1,3 +1,4 @@
+import errno
 import itertools
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mss_cli.errors import DatasetError, OutputError
 from mss_cli.events import Warned
 from mss_cli.training.batches import StepSampler, collate, fill, loader
 from mss_cli.training.examples import Example, Key, Skipped
@@ -149,6 +151,27 @@ def test_songs_filled_in_ahead_are_not_decoded_again(tmp_path, workers):
     for place in range(10):
         examples[Key(0, place)]
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir()) == kept
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_worker_comes_whole(tmp_path, workers):
+    write_songs(tmp_path / "songs", 1)
+    (tmp_path / "songs" / "song 0" / "bass.wav").write_bytes(b"no sound")
+    with pytest.raises(DatasetError) as raised:
+        first(loader(examples_of(tmp_path), batch=2, start=lambda: 0, workers=workers), 1)
+    assert raised.value.message.startswith("no song can be read; the last one: ")
+    assert raised.value.path == str(tmp_path / "songs" / "song 0")
+
+
+def test_a_full_disk_ends_filling_with_its_own_error(tmp_path, monkeypatch):
+    write_songs(tmp_path / "songs", 1)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("mss_cli.training.song_cache.np.save", full)
+    with pytest.raises(OutputError, match="disk full"):
+        list(fill(examples_of(tmp_path)))
 
 
 def test_workers_that_are_left_in_the_middle_end_without_a_word():

@@ -204,7 +204,7 @@ def test_one_mistake_is_told_with_its_place(change, line, tmp_path):
         (b"- 1\n", ":1:1: a recipe is a mapping of keys"),
         (b"a: 1\n---\nb: 2\n", ":2:1: not YAML: "),
         (b"name: \x00\n", ":1:1: not YAML: "),
-        (b"\xff\xfe\xff", ": cannot read: not text in utf-8"),
+        (b"\xff\xfe\xff", ": cannot read: not text in UTF-8"),
         (b"&a [*a]\n", ":1:1: too large: "),
         (b"a: &a [*a]\n", ":1:1: too large: "),
     ],
@@ -213,6 +213,15 @@ def test_a_file_that_is_no_recipe_is_told(content, line, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)
     assert mistakes_of(path)[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    "setting", ["base_channels: 1000000000000000000", "base_channels: 99999999999999999999", "levels: 60"]
+)
+def test_a_network_beyond_all_bounds_is_a_mistake(setting, tmp_path):
+    lines = mistakes_of(write(tmp_path, SMALL.replace("thesis-vocals", f"thesis-vocals\n  settings: {{{setting}}}")))
+    assert len(lines) == 1
+    assert ": network.settings" in lines[0]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
