@@ -18,9 +18,10 @@ from mss_cli.errors import MssError
 from mss_cli.events import Listener, Warned, ignore
 from mss_cli.training.examples import Example, Examples, Key, Skipped
 
-_LAST = -1000
-# Batches that each worker makes ahead: enough to hide a song that must be decoded first.
+# Batches that each worker makes ahead; they lie in shared memory, of which containers have little.
 _AHEAD = 2
+# Below every priority that multiprocessing uses itself.
+_LAST = -1000
 
 
 @dataclass(frozen=True, slots=True)
