@@ -34,7 +34,8 @@ _FULL_SCALE = 32768.0
 # Activity is kept for stretches of a quarter of a second; one sounds from -60 dB of full scale.
 _STRETCHES_PER_SECOND = 4
 _SOUNDING_POWER = 1e-6
-_OPEN_SONGS = 512
+# Each holds a file descriptor, of which a process usually has 1024.
+_OPEN_SONGS = 256
 
 
 class BrokenSong(Exception):
