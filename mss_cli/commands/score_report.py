@@ -4,6 +4,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from mss_cli.audio.encode import encode
 from mss_cli.audio.formats import OutputFormat
 from mss_cli.datasets.folders import audio_files
 from mss_cli.datasets.track import MIXTURE, Signal, Track
-from mss_cli.evaluation.results import Results
+from mss_cli.evaluation.results import Results, SystemInfo
+from mss_cli.evaluation.results import read_results as read_scores
+from mss_cli.evaluation.saved_estimates import saved_by
 from mss_cli.evaluation.scores import TrackScores
 from mss_cli.reports.excerpts import Excerpt
 from mss_cli.reports.page import write_report
@@ -23,6 +26,21 @@ Block = NDArray[np.float32]
 
 _SECONDS = 8
 _REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A run whose estimates can be listened to: its name in the report, its folder of stems, and its system."""
+
+    name: str
+    folder: Path
+    system: SystemInfo
+
+    def files(self, track: Track) -> dict[str, Path]:
+        """Give the stems of a track by name; none if another system saved them there."""
+        folder = self.folder / track.subset / track.name
+        saved = saved_by(folder)
+        return audio_files(folder) if saved is None or saved == self.system else {}
 
 
 def write(
@@ -59,14 +77,18 @@ def write(
         If a file cannot be read or the page not be written.
     """
     systems = [read_results(path) for path, _ in runs]
-    folders = {system.name: folder for system, (_, folder) in zip(systems, runs, strict=True) if folder is not None}
+    heard = [
+        _Heard(system.name, folder, read_scores(path).system)
+        for system, (path, folder) in zip(systems, runs, strict=True)
+        if folder is not None
+    ]
     known = {(track.subset, track.name): track for track in tracks}
     with tempfile.TemporaryDirectory(prefix="mss-cli-report-") as scratch:
         excerpts = []
         for number, scores in enumerate(_chosen(results)):
             track = known.get((scores.subset, scores.name))
             if track is not None:
-                excerpts += _excerpts(track, scores, folders, Path(scratch) / str(number))
+                excerpts += _excerpts(track, scores, heard, Path(scratch) / str(number))
         return write_report(target, systems, excerpts)
 
 
@@ -83,14 +105,14 @@ def _mean(track: TrackScores) -> float:
     return statistics.fmean(finite) if finite else math.nan
 
 
-def _excerpts(track: Track, scores: TrackScores, folders: dict[str, Path], scratch: Path) -> list[Excerpt]:
+def _excerpts(track: Track, scores: TrackScores, heard: Sequence[_Heard], scratch: Path) -> list[Excerpt]:
     start = _start(scores)
     scratch.mkdir(parents=True)
     end = start + _SECONDS
     mixture = _written(track.mixture, scratch / f"{MIXTURE}.wav", end)
     found = []
     for stem, signal in track.references:
-        made = {name: audio_files(folder / track.subset / track.name) for name, folder in folders.items()}
+        made = {run.name: run.files(track) for run in heard}
         versions = {MIXTURE: mixture, _REFERENCE: _written(signal, scratch / f"{stem}.wav", end)}
         versions |= {name: files[stem] for name, files in made.items() if stem in files}
         found.append(Excerpt(track.name, stem, float(start), float(_SECONDS), versions))

@@ -53,6 +53,17 @@ def test_a_report_of_two_runs_can_be_heard(songs, tmp_path, capsys):
     assert str(tmp_path) not in page
 
 
+def test_a_report_never_plays_stems_that_another_system_saved(songs, tmp_path, capsys):
+    pytest.importorskip("jinja2")
+    assert evaluate(songs, tmp_path / "first", "--oracle", "irm1") == 0
+    other = ("--oracle", "ibm1", "--save-estimates", str(tmp_path / "first" / "estimates"))
+    assert evaluate(songs, tmp_path / "other", *other) == 0
+    flags = ("--oracle", "irm2", "--compare", str(tmp_path / "first" / "results.json"))
+    assert evaluate(songs, tmp_path / "out", *flags, "--report", str(tmp_path / "page")) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("data:audio/mpeg") == 3 * 4 * 3  # not a fourth version: those stems are ibm1's
+
+
 def without_scores(path):
     """Make every number of a results file null."""
     document = json.loads(path.read_text())
