@@ -12,10 +12,23 @@ from mss_cli.datasets.player.tracks import Play, blank, humanised, place, sample
 
 LOWEST = 28  # E1, the lowest string of a bass guitar
 _RHYTHMS = (
-    "x...............", "x.......x.......", "x.x.x.x.x.x.x.x.", "xxxxxxxxxxxxxxxx", "x..x..x...x..x..", "..x...x...x...x.",
-    "x...x...x...x...", "x..x....x..x....", "x.......x.x...x.", "x..x..x.x..x..x.", "x.x...x...x.x...", "..xx..xx..xx..xx",
-    ".xxx.xxx.xxx.xxx", "x.....x.x.....x.", "x...x.....x.....", "X.x.x..x..x.x...",
-)  # fmt: skip
+    "x...............",
+    "x.......x.......",
+    "x.x.x.x.x.x.x.x.",
+    "xxxxxxxxxxxxxxxx",
+    "x..x..x...x..x..",
+    "..x...x...x...x.",
+    "x...x...x...x...",
+    "x..x....x..x....",
+    "x.......x.x...x.",
+    "x..x..x.x..x..x.",
+    "x.x...x...x.x...",
+    "..xx..xx..xx..xx",
+    ".xxx.xxx.xxx.xxx",
+    "x.....x.x.....x.",
+    "x...x.....x.....",
+    "X.x.x..x..x.x...",
+)
 _MIN_NOTES = 5
 
 

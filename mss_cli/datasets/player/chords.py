@@ -1,5 +1,7 @@
 """Everything that is not voice, drums or bass: pads, chords, arpeggios, riffs, leads, guitars, textures, noise."""
 
+import itertools
+
 import numpy as np
 from numpy.random import Generator
 
@@ -15,14 +17,31 @@ from mss_cli.datasets.player.tracks import Play, blank, humanised, level_out, pl
 
 _MIN_NOTES = 5
 _COMPS = (
-    "x...x...x...x...", "..x...x...x...x.", "x..x..x...x..x..", "x.......x.......", "x..x..x.x..x..x.", "x.xx.xx.x.xx.xx.",
-    "x.x.x.x.x.x.x.x.", "....x.......x...", "x.....x.....x...", "x..x.....x......", "x.o.x.o.x.o.x.o.", "xoxxoxxoxoxxoxxo",
-)  # fmt: skip
+    "x...x...x...x...",
+    "..x...x...x...x.",
+    "x..x..x...x..x..",
+    "x.......x.......",
+    "x..x..x.x..x..x.",
+    "x.xx.xx.x.xx.xx.",
+    "x.x.x.x.x.x.x.x.",
+    "....x.......x...",
+    "x.....x.....x...",
+    "x..x.....x......",
+    "x.o.x.o.x.o.x.o.",
+    "xoxxoxxoxoxxoxxo",
+)
 _CHUGS = ("xxxxxxxxxxxxxxxx", "x.x.x.x.x.x.x.x.", "x.xxx.xxx.xxx.xx", "x..x..x.x..x..x.", "x.......x.x.x...")
 _PARTS = (
-    ("pad", 2.5), ("comp", 3.0), ("strum", 1.5), ("arpeggio", 2.5), ("riff", 2.0), ("lead", 1.5), ("power", 1.2),
-    ("texture", 0.6), ("noise", 0.7),
-)  # fmt: skip
+    ("pad", 2.5),
+    ("comp", 3.0),
+    ("strum", 1.5),
+    ("arpeggio", 2.5),
+    ("riff", 2.0),
+    ("lead", 1.5),
+    ("power", 1.2),
+    ("texture", 0.6),
+    ("noise", 0.7),
+)
 
 
 def play_other(pack: Pack, score: Score, random: Generator, *, production: bool) -> tuple[Audio, tuple[str, ...]]:
@@ -55,8 +74,7 @@ def _bars_of_part(score: Score, random: Generator, *, always: bool) -> list[int]
     """Choose the sections a part plays in."""
     bars: list[int] = []
     starts = [*score.section_starts, score.grid.bars]
-    on = True
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in itertools.pairwise(starts):
         on = always or chance(random, 0.65)
         bars.extend(bar for bar in range(start, end) if on and score.playing["other"][bar])
     return bars
@@ -234,14 +252,19 @@ def _produced(kind: str, line: Audio, score: Score, random: Generator) -> Audio:
         return line
     if chance(random, 0.25) and kind != "noise":  # the filter opens or closes over the sections
         points = max(score.grid.bars // 4, 2)
-        cutoffs = 2 ** random.uniform(np.log2(300), np.log2(16000), points)
+        cutoffs = (2 ** random.uniform(np.log2(300), np.log2(16000), points)).astype(np.float32)
         line = sweep(line, cutoffs, resonance=uniform(random, 0, 2), window=2048)
     if chance(random, 0.2):
         line = saturated(line, drive=2 ** uniform(random, -1, 3))
     if chance(random, 0.3):
         seconds = score.grid.step * pick(random, (2, 3, 4, 6))
-        line = echoed(line, seconds=seconds, feedback=uniform(random, 0.2, 0.6), level=uniform(random, 0.15, 0.6),
-                      ping_pong=chance(random, 0.5))  # fmt: skip
+        line = echoed(
+            line,
+            seconds=seconds,
+            feedback=uniform(random, 0.2, 0.6),
+            level=uniform(random, 0.15, 0.6),
+            ping_pong=chance(random, 0.5),
+        )
     if chance(random, 0.25):
         line = widened(line, seconds=uniform(random, 0.006, 0.02), share=uniform(random, 0.3, 1))
     if chance(random, 0.15):  # tremolo or a gate in time

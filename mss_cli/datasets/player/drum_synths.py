@@ -19,22 +19,46 @@ def synthetic_hit(piece: Piece, random: Generator) -> Audio:
         Peak 0.5.
     """
     if piece == "kick":
-        return _drum(random, low=uniform(random, 38, 65), sweep=uniform(random, 2, 6), decay=uniform(random, 0.08, 0.5),
-                     noise=uniform(random, 0, 0.08), drive=uniform(random, 0.5, 6))  # fmt: skip
+        return _drum(
+            random,
+            low=uniform(random, 38, 65),
+            sweep=uniform(random, 2, 6),
+            decay=uniform(random, 0.08, 0.5),
+            noise=uniform(random, 0, 0.08),
+            drive=uniform(random, 0.5, 6),
+        )
     if piece == "tom":
-        return _drum(random, low=uniform(random, 80, 220), sweep=uniform(random, 1.2, 2), decay=uniform(random, 0.1, 0.3),
-                     noise=0.05, drive=1.0)  # fmt: skip
+        return _drum(
+            random,
+            low=uniform(random, 80, 220),
+            sweep=uniform(random, 1.2, 2),
+            decay=uniform(random, 0.1, 0.3),
+            noise=0.05,
+            drive=1.0,
+        )
     if piece == "snare":
-        return _drum(random, low=uniform(random, 150, 240), sweep=1.5, decay=uniform(random, 0.05, 0.12),
-                     noise=uniform(random, 0.5, 3), drive=uniform(random, 0.5, 3))  # fmt: skip
+        return _drum(
+            random,
+            low=uniform(random, 150, 240),
+            sweep=1.5,
+            decay=uniform(random, 0.05, 0.12),
+            noise=uniform(random, 0.5, 3),
+            drive=uniform(random, 0.5, 3),
+        )
     if piece in ("clap", "shaker"):
-        return _noise(random, low=uniform(random, 700, 2500), high=uniform(random, 5000, 12000),
-                      decay=uniform(random, 0.04, 0.2), bursts=3 if piece == "clap" else 1)  # fmt: skip
+        return _noise(
+            random,
+            low=uniform(random, 700, 2500),
+            high=uniform(random, 5000, 12000),
+            decay=uniform(random, 0.04, 0.2),
+            bursts=3 if piece == "clap" else 1,
+        )
     if piece in ("hat", "open", "crash", "ride"):
         decay = {"hat": (0.015, 0.06), "open": (0.12, 0.4), "crash": (0.5, 1.4), "ride": (0.3, 0.8)}[piece]
         return _metal(random, decay=uniform(random, *decay), low=uniform(random, 4000, 8500))
-    return _drum(random, low=uniform(random, 300, 1800), sweep=1.05, decay=uniform(random, 0.02, 0.12), noise=0.1,
-                 drive=1.0)  # fmt: skip
+    return _drum(
+        random, low=uniform(random, 300, 1800), sweep=1.05, decay=uniform(random, 0.02, 0.12), noise=0.1, drive=1.0
+    )
 
 
 def _drum(random: Generator, *, low: float, sweep: float, decay: float, noise: float, drive: float) -> Audio:

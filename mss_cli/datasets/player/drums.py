@@ -12,14 +12,32 @@ from mss_cli.datasets.player.score import Score
 from mss_cli.datasets.player.tracks import blank, humanised, level_out, place, transpose
 
 _PIECES: tuple[Piece, ...] = (
-    "kick", "snare", "clap", "rim", "hat", "open", "crash", "ride", "tom", "shaker", "percussion",
-)  # fmt: skip
+    "kick",
+    "snare",
+    "clap",
+    "rim",
+    "hat",
+    "open",
+    "crash",
+    "ride",
+    "tom",
+    "shaker",
+    "percussion",
+)
 # Usual loudness of a piece against the kick in dB, and how widely it varies from song to song.
 _LEVELS_DB = {
-    "kick": (0.0, 2.5), "snare": (-2.0, 3.0), "clap": (-4.0, 3.0), "rim": (-7.0, 3.0), "hat": (-13.0, 4.0),
-    "open": (-13.0, 4.0), "crash": (-9.0, 3.0), "ride": (-13.0, 3.0), "tom": (-4.0, 2.0), "shaker": (-15.0, 4.0),
+    "kick": (0.0, 2.5),
+    "snare": (-2.0, 3.0),
+    "clap": (-4.0, 3.0),
+    "rim": (-7.0, 3.0),
+    "hat": (-13.0, 4.0),
+    "open": (-13.0, 4.0),
+    "crash": (-9.0, 3.0),
+    "ride": (-13.0, 3.0),
+    "tom": (-4.0, 2.0),
+    "shaker": (-15.0, 4.0),
     "percussion": (-12.0, 4.0),
-}  # fmt: skip
+}
 _PAN = {"hat": 0.4, "open": 0.4, "crash": 0.7, "ride": 0.6, "tom": 0.6, "shaker": 0.7, "percussion": 0.8, "rim": 0.3}
 _EXTRA = ("x..x..x.x..x..x.", "..x...x...x...x.", "x.x.x.x.x.x.x.x.", "......x......x..", "...x..x....x..x.")
 
@@ -100,38 +118,48 @@ def play_drums(pack: Pack, score: Score, random: Generator) -> tuple[Audio, str,
 def _play_lines(
     track: Audio, hits: _Hits, lines: list[tuple[Piece, str]], score: Score, random: Generator
 ) -> tuple[float, ...]:
-    grid, kicks = score.grid, []
+    kicks: list[float] = []
     error = 0.0 if hits.tight else uniform(random, 0.001, 0.007)
     change = uniform(random, 0, 0.06)
     fill_every = pick(random, (4, 8, 8, 16))
-    rolls = score.style.name == "trap"
-    for bar in np.flatnonzero(score.playing["drums"]):
+    for bar in np.flatnonzero(score.playing["drums"]).tolist():
         fill = draw_fill(random) if (bar + 1) % fill_every == 0 and chance(random, 0.75) else ""
         fill_from = len(fill) - len(fill.lstrip(".")) if fill else STEPS
         if (bar in score.section_starts or bar % fill_every == 0) and chance(random, 0.6):
-            hits.strike(track, "crash", seconds=grid.at(bar), level=uniform(random, 0.7, 1))
+            hits.strike(track, "crash", seconds=score.grid.at(bar), level=uniform(random, 0.7, 1))
         for piece, marks in lines:
             for step, mark in enumerate(marks):
-                if fill and step >= fill_from and piece != "kick":
+                level = _varied(LEVELS.get(mark, 0.0), piece, random, change=change)
+                if level == 0 or (step >= fill_from and piece != "kick"):
                     continue
-                level = LEVELS.get(mark, 0.0)
-                if chance(random, change):  # variations: a note less, or a ghost more
-                    level = 0.0 if level < 1 and level > 0 else (0.25 if level == 0 and piece != "open" else level)
-                if level == 0:
-                    continue
-                at = humanised(random, seconds=grid.at(bar, step), spread=error)
+                at = humanised(random, seconds=score.grid.at(bar, step), spread=error)
                 hits.strike(track, piece, seconds=at, level=level * uniform(random, 0.85, 1))
                 if piece == "kick" and level > 0.5:
                     kicks.append(at)
-                if rolls and piece == "hat" and chance(random, 0.06):  # 32nds or triplets
-                    parts = pick(random, (2, 3))
-                    for part in range(1, parts):
-                        hits.strike(track, piece, seconds=at + part * grid.step / parts, level=0.6 * level)
+                if piece == "hat" and score.style.name == "trap":
+                    _roll(track, hits, random, seconds=at, step=score.grid.step, level=0.6 * level)
         for step in range(fill_from, STEPS):
-            if fill and fill[step] in LEVELS:
+            if fill[step] in LEVELS:
                 voice: Piece = "snare" if step % 4 < 2 or chance(random, 0.4) else "tom"
-                hits.strike(track, voice, seconds=grid.at(bar, step), level=LEVELS[fill[step]] * 0.9)
+                hits.strike(track, voice, seconds=score.grid.at(bar, step), level=LEVELS[fill[step]] * 0.9)
     return tuple(sorted(kicks))
+
+
+def _varied(level: float, piece: Piece, random: Generator, *, change: float) -> float:
+    """Now and then leave a note out or add a ghost; accents stay."""
+    if not chance(random, change):
+        return level
+    if level == 0:
+        return 0.0 if piece == "open" else 0.25
+    return level if level >= 1 else 0.0
+
+
+def _roll(track: Audio, hits: _Hits, random: Generator, *, seconds: float, step: float, level: float) -> None:
+    """Now and then let a hat go on within its step, as 32nds or triplets."""
+    if chance(random, 0.06):
+        parts = pick(random, (2, 3))
+        for part in range(1, parts):
+            hits.strike(track, "hat", seconds=seconds + part * step / parts, level=level)
 
 
 def _play_loop(track: Audio, pack: Pack, score: Score, random: Generator) -> None:

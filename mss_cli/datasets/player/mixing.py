@@ -72,8 +72,12 @@ def mixed_down(
             track = produce(track, score, random, room, cutoff)
         out[place_of] = normalised(track, level_db=levels[place_of])
     if production and kicks and chance(random, 0.15 + 0.45 * score.electronic):
-        gain = ducking_gain(out.shape[2], kicks, depth=uniform(random, 0.2, 0.95),
-                            release=uniform(random, 0.3, 1.0) * 60 / score.grid.tempo)  # fmt: skip
+        gain = ducking_gain(
+            out.shape[2],
+            kicks,
+            depth=uniform(random, 0.2, 0.95),
+            release=uniform(random, 0.3, 1.0) * 60 / score.grid.tempo,
+        )
         out[2] *= gain
         out[3] *= gain
         if chance(random, 0.2):
@@ -85,8 +89,13 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
     """Give all stems the gain that compression and limiting of their sum ask for."""
     mixture = stems.sum(axis=0)
     if production and chance(random, 0.6):
-        gain = compression_gain(mixture, threshold_db=uniform(random, -6, 3), ratio=uniform(random, 1.5, 4),
-                                attack=uniform(random, 0.005, 0.03), release=uniform(random, 0.05, 0.4))  # fmt: skip
+        gain = compression_gain(
+            mixture,
+            threshold_db=uniform(random, -6, 3),
+            ratio=uniform(random, 1.5, 4),
+            attack=uniform(random, 0.005, 0.03),
+            release=uniform(random, 0.05, 0.4),
+        )
         stems *= gain
         mixture *= gain
     peak = float(np.abs(mixture).max(initial=0.0))
@@ -103,25 +112,45 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
 
 def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     if chance(random, 0.8):
-        track = compressed(track, threshold_db=uniform(random, -10, 0), ratio=uniform(random, 2, 8),
-                           attack=uniform(random, 0.002, 0.02), release=uniform(random, 0.05, 0.25))  # fmt: skip
+        track = compressed(
+            track,
+            threshold_db=uniform(random, -10, 0),
+            ratio=uniform(random, 2, 8),
+            attack=uniform(random, 0.002, 0.02),
+            release=uniform(random, 0.05, 0.25),
+        )
     if chance(random, 0.3):
         track = saturated(track, drive=2 ** uniform(random, -2, 2.5))
     if chance(random, 0.15):
         track = widened(track, seconds=uniform(random, 0.008, 0.025), share=uniform(random, 0.3, 1))
     if chance(random, 0.45):
-        track = echoed(track, seconds=score.grid.step * pick(random, (1, 2, 3, 4, 6, 8)), level=uniform(random, 0.08, 0.5),
-                       feedback=uniform(random, 0.15, 0.65), ping_pong=chance(random, 0.5))  # fmt: skip
+        track = echoed(
+            track,
+            seconds=score.grid.step * pick(random, (1, 2, 3, 4, 6, 8)),
+            level=uniform(random, 0.08, 0.5),
+            feedback=uniform(random, 0.15, 0.65),
+            ping_pong=chance(random, 0.5),
+        )
     telephone = chance(random, 0.05)
-    return shaped(track, eq_db=draw_eq(random, spread_db=3), high_pass_hz=500 if telephone else uniform(random, 60, 180),
-                  low_pass_hz=min(3500, cutoff) if telephone else cutoff, room=room,
-                  wet=uniform(random, 0.03, 0.8) if chance(random, 0.85) else 0.0)  # fmt: skip
+    return shaped(
+        track,
+        eq_db=draw_eq(random, spread_db=3),
+        high_pass_hz=500 if telephone else uniform(random, 60, 180),
+        low_pass_hz=min(3500, cutoff) if telephone else cutoff,
+        room=room,
+        wet=uniform(random, 0.03, 0.8) if chance(random, 0.85) else 0.0,
+    )
 
 
 def _drums(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     if chance(random, 0.6):
-        squashed = compressed(track, threshold_db=uniform(random, -8, 2), ratio=uniform(random, 2, 8),
-                              attack=uniform(random, 0.001, 0.03), release=uniform(random, 0.04, 0.3))  # fmt: skip
+        squashed = compressed(
+            track,
+            threshold_db=uniform(random, -8, 2),
+            ratio=uniform(random, 2, 8),
+            attack=uniform(random, 0.001, 0.03),
+            release=uniform(random, 0.04, 0.3),
+        )
         share = np.float32(pick(random, (1.0, 0.5)))  # parallel compression
         track = share * squashed + (1 - share) * track
     if chance(random, 0.5):
@@ -129,34 +158,61 @@ def _drums(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
     if chance(random, 0.1):  # fewer bits and a lower rate, as early samplers
         track = _crushed(track, random)
     wet = uniform(random, 0.02, 0.35) if chance(random, 0.6) else 0.0
-    return shaped(track, eq_db=draw_eq(random, spread_db=3.5), high_pass_hz=uniform(random, 20, 45),
-                  low_pass_hz=min(cutoff, uniform(random, 3000, 9000)) if chance(random, 0.08) else cutoff,
-                  room=room[:, : round(uniform(random, 0.15, 0.8) * SAMPLE_RATE)], wet=wet)  # fmt: skip
+    return shaped(
+        track,
+        eq_db=draw_eq(random, spread_db=3.5),
+        high_pass_hz=uniform(random, 20, 45),
+        low_pass_hz=min(cutoff, uniform(random, 3000, 9000)) if chance(random, 0.08) else cutoff,
+        room=room[:, : round(uniform(random, 0.15, 0.8) * SAMPLE_RATE)],
+        wet=wet,
+    )
 
 
 def _crushed(track: Audio, random: Generator) -> Audio:
     hold = pick(random, (2, 3, 4))
     steps = np.float32(2 ** pick(random, (7, 8, 10)) / max(float(np.abs(track).max()), 1e-6))
     held = np.repeat(track[:, ::hold], hold, axis=1)[:, : track.shape[1]]
-    return np.round(held * steps) / steps
+    return (np.round(held * steps) / steps).astype(np.float32)
 
 
 def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     if chance(random, 0.6):
-        track = compressed(track, threshold_db=uniform(random, -8, 2), ratio=uniform(random, 2, 6),
-                           attack=uniform(random, 0.005, 0.03), release=uniform(random, 0.08, 0.3))  # fmt: skip
+        track = compressed(
+            track,
+            threshold_db=uniform(random, -8, 2),
+            ratio=uniform(random, 2, 6),
+            attack=uniform(random, 0.005, 0.03),
+            release=uniform(random, 0.08, 0.3),
+        )
     if chance(random, 0.45):
         track = saturated(track, drive=2 ** uniform(random, -1, 4))
     if chance(random, 0.8):  # low tones stay in the middle
         track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
     low_pass = uniform(random, 200, 2500) if chance(random, 0.3) else cutoff
-    return shaped(track, eq_db=draw_eq(random, spread_db=3), high_pass_hz=uniform(random, 20, 45),
-                  low_pass_hz=min(low_pass, cutoff), room=room, wet=0.06 if chance(random, 0.15) else 0.0)  # fmt: skip
+    return shaped(
+        track,
+        eq_db=draw_eq(random, spread_db=3),
+        high_pass_hz=uniform(random, 20, 45),
+        low_pass_hz=min(low_pass, cutoff),
+        room=room,
+        wet=0.06 if chance(random, 0.15) else 0.0,
+    )
 
 
 def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     if chance(random, 0.4):
-        track = compressed(track, threshold_db=uniform(random, -6, 3), ratio=uniform(random, 1.5, 5),
-                           attack=uniform(random, 0.005, 0.05), release=uniform(random, 0.1, 0.5))  # fmt: skip
-    return shaped(track, eq_db=draw_eq(random, spread_db=3), high_pass_hz=pick(random, (30.0, 80.0, 150.0, 250.0)),
-                  low_pass_hz=cutoff, room=room, wet=uniform(random, 0.03, 0.7) if chance(random, 0.8) else 0.0)  # fmt: skip
+        track = compressed(
+            track,
+            threshold_db=uniform(random, -6, 3),
+            ratio=uniform(random, 1.5, 5),
+            attack=uniform(random, 0.005, 0.05),
+            release=uniform(random, 0.1, 0.5),
+        )
+    return shaped(
+        track,
+        eq_db=draw_eq(random, spread_db=3),
+        high_pass_hz=pick(random, (30.0, 80.0, 150.0, 250.0)),
+        low_pass_hz=cutoff,
+        room=room,
+        wet=uniform(random, 0.03, 0.7) if chance(random, 0.8) else 0.0,
+    )

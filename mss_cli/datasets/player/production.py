@@ -48,14 +48,14 @@ def draw_room(random: Generator, *, decay: float) -> Audio:
     before = round(uniform(random, 0.0, 0.03) * SAMPLE_RATE)
     response = np.pad(response, ((0, 0), (before, 0))).astype(np.float32)
     energy = float(np.sqrt(np.square(response).sum(axis=1).mean()))
-    return response / np.float32(energy)
+    return np.asarray(response / np.float32(energy), dtype=np.float32)
 
 
 def draw_eq(random: Generator, *, spread_db: float) -> NDArray[np.float64]:
     """Draw gains in dB at the frequencies of an equaliser; neighbours are alike."""
     steps = random.normal(0, spread_db, _EQ_HZ.size)
     smooth = np.convolve(np.pad(steps, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-    return smooth - smooth.mean()
+    return np.asarray(smooth - smooth.mean(), dtype=np.float64)
 
 
 def shaped(
@@ -101,7 +101,8 @@ def shaped(
         spectrum *= gains * (1 + np.float32(wet) * scipy.fft.rfft(room, size, axis=1))
     else:
         spectrum *= gains
-    return scipy.fft.irfft(spectrum, size, axis=1, overwrite_x=True)[:, : track.shape[1]].astype(np.float32)
+    out = scipy.fft.irfft(spectrum, size, axis=1, overwrite_x=True)[:, : track.shape[1]]
+    return np.asarray(out, dtype=np.float32)
 
 
 def echoed(track: Audio, *, seconds: float, feedback: float, level: float, ping_pong: bool) -> Audio:
@@ -125,7 +126,7 @@ def saturated(track: Audio, *, drive: float) -> Audio:
     level = active_level(track)
     if level == 0 or drive <= 0:
         return track
-    return np.tanh(track * np.float32(drive / (4 * level))) * np.float32(4 * level / drive)
+    return np.asarray(np.tanh(track * np.float32(drive / (4 * level))) * np.float32(4 * level / drive))
 
 
 def compressed(track: Audio, *, threshold_db: float, ratio: float, attack: float, release: float) -> Audio:
@@ -164,7 +165,7 @@ def limiter_gain(mixture: Audio, *, ceiling: float) -> NDArray[np.float32]:
 
 
 def ducking_gain(samples: int, kicks: Sequence[float], *, depth: float, release: float) -> NDArray[np.float32]:
-    """Give a gain of shape (sample,) that falls by `depth` (0 to 1) at each kick and comes back in `release` seconds."""
+    """Give a gain of shape (sample,) that falls by `depth` (0 to 1) at kicks and is back after `release` seconds."""
     time = np.arange(-(-samples // _BLOCK)) * (_BLOCK / SAMPLE_RATE)
     gain = np.ones(time.size)
     for kick in kicks:
@@ -201,7 +202,7 @@ def draw_coding_cutoff(random: Generator) -> float:
 
 def _block_means(values: NDArray[np.float32], block: int) -> NDArray[np.float64]:
     padded = np.pad(values, (0, -values.size % block))
-    return padded.reshape(-1, block).mean(axis=1, dtype=np.float64)
+    return np.asarray(padded.reshape(-1, block).mean(axis=1, dtype=np.float64))
 
 
 def _smoothed(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
@@ -211,7 +212,7 @@ def _smoothed(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64
 
 def _running_max(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     padded = np.pad(values, reach, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=1)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=1))
 
 
 def _to_samples(gains: NDArray[np.float64], samples: int) -> NDArray[np.float32]:

@@ -85,7 +85,7 @@ class PlayedSong:
     @property
     def mixture(self) -> Audio:
         """Sum of the stems, of shape (2, sample)."""
-        return self.stems.sum(axis=0)
+        return np.asarray(self.stems.sum(axis=0))
 
 
 def play_song(pack: Pack, *, seed: int | Sequence[int], seconds: float, style: SongStyle = SongStyle()) -> PlayedSong:
@@ -156,9 +156,14 @@ def _play(pack: Pack, seeds: SeedSequence, seconds: float, style: SongStyle) -> 
         f"voice: {voice.manner} {voice.name} {voice.shift:+d}; kit: {kit}; bass: {bass_name}; {'; '.join(parts)}"
     )
     return PlayedSong(
-        stems=stems, notes=notes if score.playing["vocals"].any() else (), tempo=score.grid.tempo,
-        key=score.key.tonic, mode=score.key.mode, beats=score.grid.beats(), description=description,
-    )  # fmt: skip
+        stems=stems,
+        notes=notes if score.playing["vocals"].any() else (),
+        tempo=score.grid.tempo,
+        key=score.key.tonic,
+        mode=score.key.mode,
+        beats=score.grid.beats(),
+        description=description,
+    )
 
 
 def _write(random: Generator, voice: Voice, seconds: float, style: SongStyle) -> Score:

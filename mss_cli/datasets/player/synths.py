@@ -145,13 +145,13 @@ def _oscillate(
         index = patch.fm_index * (0.25 + 0.75 * np.exp(-time / patch.decay))
         index *= min(1.0, 6000 / (frequency * max(patch.fm_ratio, 1) * (patch.fm_index + 1)))
         modulator = np.sin((2 * np.pi * (cycles * patch.fm_ratio % 1)).astype(np.float32))
-        return np.sin(phase + index.astype(np.float32) * modulator)
+        return np.asarray(np.sin(phase + index.astype(np.float32) * modulator))
     harmonics = [h for h in (0.5, 1, 1.5, 2, 3, 4, 6, 8) if h * frequency < 16000]
     levels = np.float32(0.9) ** np.arange(len(harmonics))
     turns = [
         np.sin((2 * np.pi * (cycles * h % 1)).astype(np.float32)) * g for h, g in zip(harmonics, levels, strict=True)
     ]
-    return np.sum(turns, axis=0, dtype=np.float32)
+    return np.asarray(np.sum(turns, axis=0, dtype=np.float32))
 
 
 def _saw(cycles: NDArray[np.float64], frequency: float) -> NDArray[np.float32]:
@@ -182,7 +182,7 @@ def _string(frequency: float, samples: int, decay: float, random: Generator) -> 
     size = min(whole, samples)
     burst[:size] = random.uniform(-1, 1, size)
     burst[:size] -= 0.9 * np.roll(burst[:size], max(whole // 5, 1))  # plucked at a fifth of its length
-    return scipy.signal.lfilter([1.0], feedback, burst).astype(np.float32)
+    return np.asarray(scipy.signal.lfilter([1.0], feedback, burst), dtype=np.float32)
 
 
 def draw_bass_patch(random: Generator) -> Patch:
@@ -194,17 +194,37 @@ def draw_bass_patch(random: Generator) -> Patch:
     if kind == "sub":
         return Patch("sine", drive=uniform(random, 0, 3), decay=1.0, sustain=0.8, release=release)
     if kind == "808":
-        return Patch("sine", drive=uniform(random, 0.3, 6), decay=uniform(random, 0.3, 1.2), sustain=0.0,
-                     release=release, glide_semitones=uniform(random, 5, 24))  # fmt: skip
+        return Patch(
+            "sine",
+            drive=uniform(random, 0.3, 6),
+            decay=uniform(random, 0.3, 1.2),
+            sustain=0.0,
+            release=release,
+            glide_semitones=uniform(random, 5, 24),
+        )
     if kind == "reese":
-        return Patch("saw", voices=3, detune_cents=uniform(random, 12, 35), wide=chance(random, 0.5),
-                     sub=uniform(random, 0, 0.6), cutoff_octaves=(uniform(random, 2.5, 6), uniform(random, 2, 5)),
-                     decay=uniform(random, 0.3, 2), sustain=0.9, release=release,
-                     drive=pick(random, (0.0, 2.0, 5.0)))  # fmt: skip
+        return Patch(
+            "saw",
+            voices=3,
+            detune_cents=uniform(random, 12, 35),
+            wide=chance(random, 0.5),
+            sub=uniform(random, 0, 0.6),
+            cutoff_octaves=(uniform(random, 2.5, 6), uniform(random, 2, 5)),
+            decay=uniform(random, 0.3, 2),
+            sustain=0.9,
+            release=release,
+            drive=pick(random, (0.0, 2.0, 5.0)),
+        )
     if kind == "acid":
-        return Patch(pick(random, ("saw", "square")), cutoff_octaves=(uniform(random, 3.5, 6), uniform(random, 1, 2.5)),
-                     resonance=uniform(random, 2, 6), decay=uniform(random, 0.08, 0.3), sustain=0.5, release=0.02,
-                     drive=pick(random, (0.0, 1.0, 4.0)))  # fmt: skip
+        return Patch(
+            pick(random, ("saw", "square")),
+            cutoff_octaves=(uniform(random, 3.5, 6), uniform(random, 1, 2.5)),
+            resonance=uniform(random, 2, 6),
+            decay=uniform(random, 0.08, 0.3),
+            sustain=0.5,
+            release=0.02,
+            drive=pick(random, (0.0, 1.0, 4.0)),
+        )
     if kind == "fm":
         return Patch(
             "fm",
@@ -216,21 +236,38 @@ def draw_bass_patch(random: Generator) -> Patch:
             sub=uniform(random, 0, 0.4),
         )
     wave: Wave = "saw" if kind == "saw" else "square"
-    return Patch(wave, voices=pick(random, (1, 1, 2)), detune_cents=uniform(random, 2, 12),
-                 sub=uniform(random, 0, 0.8), cutoff_octaves=(uniform(random, 2.5, 6.5), uniform(random, 1.2, 4.5)),
-                 resonance=uniform(random, 0, 2), decay=uniform(random, 0.08, 0.6), sustain=uniform(random, 0.2, 0.9),
-                 release=release, drive=pick(random, (0.0, 0.0, 1.0, 3.0)))  # fmt: skip
+    return Patch(
+        wave,
+        voices=pick(random, (1, 1, 2)),
+        detune_cents=uniform(random, 2, 12),
+        sub=uniform(random, 0, 0.8),
+        cutoff_octaves=(uniform(random, 2.5, 6.5), uniform(random, 1.2, 4.5)),
+        resonance=uniform(random, 0, 2),
+        decay=uniform(random, 0.08, 0.6),
+        sustain=uniform(random, 0.2, 0.9),
+        release=release,
+        drive=pick(random, (0.0, 0.0, 1.0, 3.0)),
+    )
 
 
 def draw_pad_patch(random: Generator) -> Patch:
     """Draw a pad: many detuned voices or an organ, slow, often dark."""
     wave: Wave = weighted(random, (("saw", 5.0), ("square", 1.5), ("triangle", 0.7), ("organ", 1.2), ("fm", 0.8)))
     voices = pick(random, (3, 5, 7)) if wave in ("saw", "square") else pick(random, (1, 2))
-    return Patch(wave, voices=voices, detune_cents=uniform(random, 5, 28), wide=True,
-                 cutoff_octaves=(uniform(random, 1.5, 6), uniform(random, 1.5, 6)), resonance=uniform(random, 0, 1.2),
-                 attack=pick(random, (0.01, 0.05, 0.2, 0.5)), decay=uniform(random, 0.5, 3),
-                 sustain=uniform(random, 0.6, 1), release=uniform(random, 0.1, 0.5), fm_ratio=pick(random, (1.0, 2.0)),
-                 fm_index=uniform(random, 0.5, 2.5))  # fmt: skip
+    return Patch(
+        wave,
+        voices=voices,
+        detune_cents=uniform(random, 5, 28),
+        wide=True,
+        cutoff_octaves=(uniform(random, 1.5, 6), uniform(random, 1.5, 6)),
+        resonance=uniform(random, 0, 1.2),
+        attack=pick(random, (0.01, 0.05, 0.2, 0.5)),
+        decay=uniform(random, 0.5, 3),
+        sustain=uniform(random, 0.6, 1),
+        release=uniform(random, 0.1, 0.5),
+        fm_ratio=pick(random, (1.0, 2.0)),
+        fm_index=uniform(random, 0.5, 2.5),
+    )
 
 
 def draw_pluck_patch(random: Generator) -> Patch:
@@ -239,20 +276,39 @@ def draw_pluck_patch(random: Generator) -> Patch:
         random, (("saw", 4.0), ("square", 2.5), ("triangle", 1.0), ("fm", 2.5), ("string", 1.2), ("organ", 0.8))
     )
     voices = pick(random, (1, 1, 3, 5)) if wave in ("saw", "square") else 1
-    return Patch(wave, voices=voices, detune_cents=uniform(random, 4, 22), wide=voices > 1,
-                 cutoff_octaves=(uniform(random, 3, 7), uniform(random, 0.5, 4)), resonance=uniform(random, 0, 3),
-                 attack=0.002, decay=uniform(random, 0.06, 0.5), sustain=uniform(random, 0, 0.5),
-                 release=uniform(random, 0.03, 0.25), fm_ratio=pick(random, (1.0, 2.0, 3.0, 3.5, 7.0)),
-                 fm_index=uniform(random, 0.8, 5))  # fmt: skip
+    return Patch(
+        wave,
+        voices=voices,
+        detune_cents=uniform(random, 4, 22),
+        wide=voices > 1,
+        cutoff_octaves=(uniform(random, 3, 7), uniform(random, 0.5, 4)),
+        resonance=uniform(random, 0, 3),
+        attack=0.002,
+        decay=uniform(random, 0.06, 0.5),
+        sustain=uniform(random, 0, 0.5),
+        release=uniform(random, 0.03, 0.25),
+        fm_ratio=pick(random, (1.0, 2.0, 3.0, 3.5, 7.0)),
+        fm_index=uniform(random, 0.8, 5),
+    )
 
 
 def draw_lead_patch(random: Generator) -> Patch:
     """Draw a lead: bright, held, sometimes with vibrato."""
     wave: Wave = weighted(random, (("saw", 4.0), ("square", 3.0), ("triangle", 1.0), ("sine", 0.8), ("fm", 1.2)))
     voices = pick(random, (1, 2, 3, 7)) if wave in ("saw", "square") else 1
-    return Patch(wave, voices=voices, detune_cents=uniform(random, 4, 25), wide=voices > 1 and chance(random, 0.6),
-                 cutoff_octaves=(uniform(random, 2.5, 7), uniform(random, 2, 6)), resonance=uniform(random, 0, 2.5),
-                 attack=uniform(random, 0.002, 0.05), decay=uniform(random, 0.2, 1.5), sustain=uniform(random, 0.4, 1),
-                 release=uniform(random, 0.03, 0.2), fm_ratio=pick(random, (1.0, 2.0, 3.0)),
-                 fm_index=uniform(random, 0.5, 4), drive=pick(random, (0.0, 0.0, 2.0)),
-                 vibrato_cents=pick(random, (0.0, 0.0, 15.0, 35.0)))  # fmt: skip
+    return Patch(
+        wave,
+        voices=voices,
+        detune_cents=uniform(random, 4, 25),
+        wide=voices > 1 and chance(random, 0.6),
+        cutoff_octaves=(uniform(random, 2.5, 7), uniform(random, 2, 6)),
+        resonance=uniform(random, 0, 2.5),
+        attack=uniform(random, 0.002, 0.05),
+        decay=uniform(random, 0.2, 1.5),
+        sustain=uniform(random, 0.4, 1),
+        release=uniform(random, 0.03, 0.2),
+        fm_ratio=pick(random, (1.0, 2.0, 3.0)),
+        fm_index=uniform(random, 0.5, 4),
+        drive=pick(random, (0.0, 0.0, 2.0)),
+        vibrato_cents=pick(random, (0.0, 0.0, 15.0, 35.0)),
+    )

@@ -1,5 +1,6 @@
 """The voice part: sung phrases in key and tempo, melodies of sung notes, shouts, spoken words cut onto the beat."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -22,8 +23,12 @@ _LONGEST_SECONDS = 14.0
 _SPOKEN = ("speech", "whisper")
 _SHOUTED = ("shouted", "growl")
 _WEIGHTS: tuple[tuple[Manner, float], ...] = (
-    ("phrases", 5.0), ("free", 1.6), ("notes", 1.6), ("shouts", 0.7), ("speech", 1.0),
-)  # fmt: skip
+    ("phrases", 5.0),
+    ("free", 1.6),
+    ("notes", 1.6),
+    ("shouts", 0.7),
+    ("speech", 1.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +237,4 @@ def _words(sound: Audio) -> list[Audio]:
         if rise[at] > 0.05 and min(abs(int(at) - cut) for cut in cuts) > 18:
             cuts.append(int(at))
     edges = [*sorted(cuts), loud.size]
-    return [sound[:, a * block : b * block] for a, b in zip(edges, edges[1:], strict=False) if b - a > 8]
+    return [sound[:, a * block : b * block] for a, b in itertools.pairwise(edges) if b - a > 8]
