@@ -15,6 +15,7 @@ from mss_cli.events import (
     Measured,
     RunFinished,
     RunStarted,
+    SongsPrepared,
     TrackFailed,
     TrackFinished,
     TrackProgress,
@@ -32,6 +33,9 @@ from mss_cli.stdout import write_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+_Training = TrainingStarted | SongsPrepared | TrainingStep | Validated | TrainingFinished
 
 
 @dataclass(slots=True)
@@ -124,17 +128,25 @@ class Console:
             case WeightsReady():
                 if self.output.verbose:
                     self._line("", f"model `{event.model}`, {event.device}, {event.precision}, {event.threads} threads")
-            case TrainingStarted() | TrainingStep() | Validated() | TrainingFinished():
+            case TrainingStarted() | SongsPrepared() | TrainingStep() | Validated() | TrainingFinished():
                 self._show_training(event)
             case RunStarted() | _:
                 pass
 
-    def _show_training(self, event: TrainingStarted | TrainingStep | Validated | TrainingFinished) -> None:
+    def _show_training(
+        self, event: TrainingStarted | SongsPrepared | TrainingStep | Validated | TrainingFinished
+    ) -> None:
         match event:
             case TrainingStarted():
+                self.close_bar()
                 self._line("", _training(event))
                 if self._may_draw():
                     self._bar = _Bar(event.recipe, total=event.steps, done=event.step, colour=_coloured(self.output))
+            case SongsPrepared():
+                if self._bar is None and self._may_draw():
+                    self._bar = _Bar("preparing songs", total=event.songs, colour=_coloured(self.output))
+                if self._bar is not None:
+                    self._bar.move(event.done)
             case TrainingStep():
                 if self._bar is not None:
                     self._bar.move(event.step)

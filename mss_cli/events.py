@@ -183,6 +183,15 @@ class TrainingStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SongsPrepared(Event):
+    """How many songs of a training are decoded or played, before its first update; at most once a second."""
+
+    name: ClassVar[str] = "songs_prepared"
+    done: int
+    songs: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStep(Event):
     """How far a training is; at most once a second."""
 
@@ -250,6 +259,7 @@ EVENTS: tuple[type[Event], ...] = (
     InternalError,
     TrackScored,
     TrainingStarted,
+    SongsPrepared,
     TrainingStep,
     Validated,
     TrainingFinished,

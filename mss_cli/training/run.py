@@ -1,6 +1,7 @@
 """A training from its recipe to its weights: what `mss-cli train` calls."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from mss_cli.devices import has_fast_bf16, resolve_device
 from mss_cli.errors import UsageError
-from mss_cli.events import Listener, TrainingFinished, TrainingStarted
+from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted
 from mss_cli.training import run_folder
-from mss_cli.training.batches import Batch, loader
+from mss_cli.training.batches import Batch, fill, loader
 from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
@@ -29,6 +30,7 @@ from mss_models.catalog import configuration_of
 from mss_models.separator import Precision
 
 _SECONDS_PER_MINUTE = 60.0
+_EVENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,10 @@ def train(request: Request, listener: Listener) -> RunFolder:
     run, state = run_folder.open_run(folder, print_config(request.loaded), resume=request.resume)
     run_folder.write_facts(run.facts, run_folder.facts(sys.argv, seed=recipe.training.seed))
     parts = _Parts(recipe, run, network, objective_of(recipe, network), listener)
+    step = 0 if state is None else state_step(state)
+    parts.prepare_songs(step)
     watch = parts.watch(machine)
-    listener(
-        TrainingStarted(
-            path=run.path,
-            recipe=recipe.name,
-            step=0 if state is None else state_step(state),
-            steps=recipe.training.steps,
-            parameters=sum(weight.numel() for weight in network.parameters()),
-            device=machine.accelerator,
-            devices=machine.devices * machine.nodes,
-            precision=machine.precision,
-        )
-    )
+    listener(parts.started(machine, step))
     fitted = fit(
         network,
         parts.objective,
@@ -169,6 +162,27 @@ class _Parts:
     @property
     def cache(self) -> Path:
         return self.recipe.data.cache or self.run.cache
+
+    def started(self, machine: Machine, step: int) -> TrainingStarted:
+        return TrainingStarted(
+            path=self.run.path,
+            recipe=self.recipe.name,
+            step=step,
+            steps=self.recipe.training.steps,
+            parameters=sum(weight.numel() for weight in self.network.parameters()),
+            device=machine.accelerator,
+            devices=machine.devices * machine.nodes,
+            precision=machine.precision,
+        )
+
+    def prepare_songs(self, step: int) -> None:
+        """Fill the cache before the first update, telling how far it is."""
+        examples = training_examples(self.recipe, self.network, self.cache)
+        told = time.monotonic()
+        for done, songs in fill(examples, step=step, workers=self.recipe.data.workers, listener=self.listener):
+            if time.monotonic() - told >= _EVENT_SECONDS:
+                self.listener(SongsPrepared(done, songs))
+                told = time.monotonic()
 
     def batches(self, *, pin: bool) -> Callable[[Callable[[], int], int, int], Iterable[Batch]]:
         training = self.recipe.training
