@@ -14,7 +14,7 @@ def command(
     oracle: str | None = typer.Option(None, help="Masks from the true stems: irm1, irm2, ibm1, ibm2, cirm or mwf."),
     baseline_mixture: bool = typer.Option(False, "--baseline-mixture", help="The mixture as estimate of every stem."),
     dataset: str = typer.Option(
-        "musdb18", help="musdb18, musdb18hq, musdb18-7s, dsd100, medleydb, mir1k, ikala or folders."
+        "musdb18", help="musdb18, musdb18hq, musdb18-7s, dsd100, medleydb, mir1k, ikala, ccmixter or folders."
     ),
     root: Path | None = typer.Option(None, help="Folder of the data set; MUSDB_PATH by default."),
     subset: str | None = typer.Option(None, help="test, train, valid or all; the data set's custom by default."),
