@@ -4,8 +4,8 @@
 costs and trains it, with every seed, for as many updates as six minutes of one core pay (two runs at a time, one
 thread each; a run that is complete is not repeated); ``score`` scores them and prints Markdown tables.
 
-Played songs have sung notes only, whose pitch is known exactly; those of the score are played with the ``valid`` part
-of the pack. Real vocals are those of ``eval-v1``; their pitch is what Deep Salience hears in the isolated vocals
+Played songs have sung notes only, whose pitch is known exactly; those of the score are new songs sung by the same
+voices, for the ``valid`` part of the pack has no sung notes. Real vocals are those of ``eval-v1``; their pitch is what Deep Salience hears in the isolated vocals
 (threshold 0.3, its authors' own), because nobody has written it down.
 """
 
@@ -143,9 +143,9 @@ def score(pack: Path, work: Path, seeds: list[int]) -> None:
 
 
 def played_songs(pack: Path) -> list[Judged]:
-    samples, songs = open_pack(pack, split="valid"), []
+    samples, songs = open_pack(pack), []
     for number in range(SCORE_SONGS):
-        style = SongStyle(vocals="sung-notes")
+        style = SongStyle(vocals="sung-notes", harmonies=False)
         song = play_song(samples, seed=SCORE_SEED + number, seconds=SCORE_SECONDS, style=style)
         mixture, vocals = (mono(signal.T, 44_100) for signal in (song.stems.sum(axis=0), song.stems[0]))
         if not song.notes or not np.abs(vocals).max() > 0:
