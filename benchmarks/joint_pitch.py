@@ -5,8 +5,8 @@ costs and trains it, with every seed, for as many updates as six minutes of one 
 thread each; a run that is complete is not repeated); ``score`` scores them and prints Markdown tables.
 
 Played songs have sung notes only, whose pitch is known exactly; those of the score are new songs sung by the same
-voices, for the ``valid`` part of the pack has no sung notes. Real vocals are those of ``eval-v1``; their pitch is what Deep Salience hears in the isolated vocals
-(threshold 0.3, its authors' own), because nobody has written it down.
+voices, for the ``valid`` part of the pack has no sung notes. Real vocals are those of ``eval-v1``; their pitch is what
+Deep Salience hears in the isolated vocals (threshold 0.3, its authors' own), because nobody has written it down.
 """
 
 import argparse
