@@ -20,7 +20,7 @@ def overfit(network: nn.Module, loss: Callable[[], Tensor], *, steps: int, learn
     The thesis's 2e-4 with beta 0.9 -> 0.5 is made for days: within a hundred steps it moves too little to see.
     """
     torch.manual_seed(1)
-    network.train()
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload] # a third less time
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     for step in range(steps):
         for group in optimizer.param_groups:

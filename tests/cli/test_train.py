@@ -51,7 +51,9 @@ def recipe(tmp_path):
 
 
 def train(recipe, output, *flags):
-    return main(["train", str(recipe), "-o", str(output), "--device", "cpu", "--precision", "fp32", "--threads", "1", *flags])
+    return main(
+        ["train", str(recipe), "-o", str(output), "--device", "cpu", "--precision", "fp32", "--threads", "1", *flags]
+    )
 
 
 def test_what_was_trained_separates_and_is_evaluated(recipe, tmp_path, capsys):
