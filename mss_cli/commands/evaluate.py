@@ -91,6 +91,7 @@ def command(
         save_estimates=save_estimates,
         published=published,
         jobs=jobs,
+        report=report,
     )
     from mss_cli.evaluation.evaluated_run import run
 

@@ -4,7 +4,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mss_cli.audio.encode import encode
 from mss_cli.audio.formats import OutputFormat
 from mss_cli.datasets.folders import audio_files
 from mss_cli.datasets.track import MIXTURE, Signal, Track
+from mss_cli.evaluation.comparison import told_apart
 from mss_cli.evaluation.results import Results, SystemInfo
 from mss_cli.evaluation.results import read_results as read_scores
 from mss_cli.evaluation.saved_estimates import saved_by
@@ -76,7 +77,9 @@ def write(
     MssError
         If a file cannot be read or the page not be written.
     """
-    systems = [read_results(path) for path, _ in runs]
+    read = [read_results(path) for path, _ in runs]
+    names = told_apart([system.name for system in read])
+    systems = [replace(system, name=name) for system, name in zip(read, names, strict=True)]
     heard = [
         _Heard(system.name, folder, read_scores(path).system)
         for system, (path, folder) in zip(systems, runs, strict=True)

@@ -12,7 +12,7 @@ from mss_cli.datasets.ikala import find_ikala
 from mss_cli.datasets.medleydb import find_medleydb
 from mss_cli.datasets.mir1k import find_mir1k
 from mss_cli.datasets.musdb18 import VALIDATION, find_musdb18, find_musdb18hq
-from mss_cli.datasets.track import Track
+from mss_cli.datasets.track import Fault, Track
 from mss_cli.errors import DatasetError, UsageError
 
 ALL = "all"
@@ -123,7 +123,7 @@ def open_dataset(
     kind = kind_of(name)
     folder = _root(root)
     chosen = subset or kind.default_subset
-    everything = sorted(kind.find(folder), key=lambda track: (track.subset, track.name))
+    everything = _told_apart(sorted(kind.find(folder), key=lambda track: (track.subset, track.name)))
     found = [track for track in everything if _belongs(track, chosen, kind)]
     if not found:
         raise _nothing(folder, kind, chosen, everything)
@@ -140,6 +140,21 @@ def _root(root: Path | None) -> Path:
     if not root.is_dir():
         raise DatasetError("no such folder", path=str(root), hint="check `--root` or MUSDB_PATH")
     return root
+
+
+def _told_apart(tracks: Sequence[Track]) -> list[Track]:
+    """Give tracks of one subset and name a fault each: their scores would lie in one file."""
+    places: dict[tuple[str, str], list[Path]] = {}
+    for track in tracks:
+        places.setdefault((track.subset, track.name), []).append(track.path)
+    found = []
+    for track in tracks:
+        others = [path for path in places[track.subset, track.name] if path != track.path]
+        if others:
+            fault = Fault(f"has the subset and name of {others[0]}", track.path, "rename one of them")
+            track = Track.broken(track.name, track.subset, track.path, fault)
+        found.append(track)
+    return found
 
 
 def _belongs(track: Track, subset: str, kind: Kind) -> bool:

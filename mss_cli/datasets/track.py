@@ -202,6 +202,21 @@ class Track:
         if not self.references:
             raise DatasetError("no reference", path=str(self.path), hint="the track needs files of its true stems")
 
+    def check_mixture(self) -> None:
+        """Refuse a mixture of another form than its references: stems made of it could not stand beside them.
+
+        Raises
+        ------
+        InputError
+            If it has another rate or other channels, or a file cannot be read.
+        """
+        own, (name, reference) = self.mixture.form(), self.references[0]
+        form = reference.form()
+        if own != form:
+            problem = f"{own[1]} channels at {own[0]} Hz, but reference `{name}` has {form[1]} at {form[0]} Hz"
+            hint = "give all files of a track one form"
+            raise InputError(problem, path=str(self.mixture.parts[0].path), hint=hint)
+
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the references."""

@@ -48,16 +48,15 @@ def comparison_table(runs: Sequence[Results], *, metric: str = "SDR") -> Table:
             _probability(row.p_value),
             _probability(row.corrected_p_value),
         )
-        for row in compare_systems(scores, systems=_names(runs), stems=stems)
+        for row in compare_systems(scores, systems=told_apart([run.system.name for run in runs]), stems=stems)
     ]
     columns = ("pair", "stem", "tracks", f"median {metric} difference", "95 %", "p (Wilcoxon)", "p (Holm)")
     note = "paired by track: Wilcoxon signed-rank, two-sided, Holm's correction over all rows; bootstrap over tracks"
     return Table("paired comparison", columns, tuple(rows), (note,))
 
 
-def _names(runs: Sequence[Results]) -> list[str]:
-    """Name the runs, numbering those of one name."""
-    names = [run.system.name for run in runs]
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Number the names that occur more than once, by their place among all: `classical (1)`, `classical (3)`."""
     return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 

@@ -10,7 +10,7 @@ from mss_cli.datasets.track import Track
 from mss_cli.errors import ExitCode, UsageError
 from mss_cli.evaluation.comparison import comparison_table
 from mss_cli.evaluation.gates import Verdict, check_against, check_comparable, check_requirements, find_expectation
-from mss_cli.evaluation.output_folder import claim
+from mss_cli.evaluation.output_folder import claim, held
 from mss_cli.evaluation.published import PublishedSystem, chosen_systems
 from mss_cli.evaluation.request import Request, one_of
 from mss_cli.evaluation.requirements import Requirement, check_metrics, check_stems, parse_requirement
@@ -18,9 +18,10 @@ from mss_cli.evaluation.results import SCORE_KIND, Results, read_results
 from mss_cli.evaluation.run import evaluate
 from mss_cli.evaluation.scores import METRICS
 from mss_cli.evaluation.scoring import SCENARIOS, SCORE_SETS, Scenario, ScoreSet, metrics_of, scorable_stems
-from mss_cli.evaluation.tables import Table, further_table, published_table, score_table
+from mss_cli.evaluation.tables import Table, further_table, published_table, score_table, with_scope
 from mss_cli.evaluation.track_job import Job
 from mss_cli.events import Listener, Warned
+from mss_cli.files import make_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,13 @@ def run(request: Request, listener: Listener) -> Outcome:
     _refuse_overwriting(request)
     dataset = open_dataset(request.dataset, root=request.root, subset=request.subset, tracks=request.tracks)
     _check_gates(gates, dataset.tracks, scenario, score_set)
-    claim(request.output, request.system, dataset.name)
+    for folder in (request.save_estimates, request.report):
+        if folder is not None:  # refused before hours of separation, not after
+            make_folder(folder)
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)
-    done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
+    with held(request.output):
+        claim(request.output, request.system, dataset.name)
+        done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
     if done.results is None:
         return Outcome(None, None, (), dataset.tracks, done.code)
     tables = [score_table(done.results)]
@@ -66,7 +71,7 @@ def run(request: Request, listener: Listener) -> Outcome:
         listener(Warned(line))
     missed = any(verdict.misses for verdict in verdicts)
     code = ExitCode.PARTIAL if missed and done.code == ExitCode.OK else done.code
-    shown = (*tables, *(verdict.table for verdict in verdicts))
+    shown = tuple(with_scope(table, done.results) for table in (*tables, *(verdict.table for verdict in verdicts)))
     return Outcome(done.results, done.path, shown, dataset.tracks, code)
 
 

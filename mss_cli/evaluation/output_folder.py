@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from mss_cli.errors import UsageError
+from mss_cli.errors import ExitCode, MssError, UsageError
 from mss_cli.evaluation.request import SystemRequest
 from mss_cli.evaluation.results import write_text
 from mss_cli.evaluation.track_job import FINISHED
@@ -15,6 +17,13 @@ from mss_cli.files import make_folder, output_error
 # Written at the end of a run; an older one would look like this run's while it goes on, or after it failed.
 _OF_THE_SET: Final = ("results.json", "scores.csv")
 _OWNER: Final = "system.json"
+_LOCK: Final = "lock"
+
+
+class FolderBusy(MssError):
+    """Another run is writing into the folder; it can be tried again later."""
+
+    code: ClassVar[ExitCode] = ExitCode.TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,44 @@ def claim(folder: Path, system: SystemRequest, dataset: str) -> None:
     if earlier != owner:
         content = {"kind": owner.kind, "name": owner.name, "dataset": owner.dataset}
         write_text(record, json.dumps(content, sort_keys=True) + "\n")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of an output folder; the lock goes with the process, however it ends.
+
+    Where the system or the file system has no locks nobody is kept out.
+
+    Raises
+    ------
+    FolderBusy
+        If another run holds it.
+    OutputError
+        If it cannot be written.
+    """
+    record = folder / FINISHED / _LOCK
+    make_folder(record.parent)
+    try:
+        file = record.open("ab")
+    except OSError as error:
+        raise output_error(record, error) from error
+    with file:
+        _lock(file.fileno(), folder)
+        yield
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "wait for it, or choose another `--output`"
+        raise FolderBusy("another run is writing there", path=str(folder), hint=hint) from error
+    except OSError:
+        return  # a network file system without locks
 
 
 def _read(record: Path) -> Owner | None:

@@ -61,8 +61,8 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
         If no stem is on both sides, or a stem file lacks a stem; from the blocks, if a reference or the mixture is
         cut off.
     InputError
-        If the references differ in rate or channels, or a file cannot be read; from the blocks, if an estimate is
-        cut off.
+        If the references differ in rate or channels, or from a mixture that is needed, or a file cannot be read; from
+        the blocks, if an estimate is cut off.
     """
     references = dict(track.references)
     forms = {stem: _form(stem, signal) for stem, signal in references.items()}
@@ -87,6 +87,8 @@ def pair(track: Track, estimates: Estimates, listener: Listener) -> Pairs:
         )
     left = _side(truth, [true_rows[stem] for stem in stems])
     right = _side({**made, MIXTURE: track.mixture.blocks}, [made_rows[stem] for stem in stems])
+    if MIXTURE in right.names:
+        track.check_mixture()
     told: list[bool] = []
 
     def blocks() -> Iterator[tuple[Wide, Wide]]:

@@ -58,6 +58,7 @@ class Request:
     save_estimates: Path | None
     published: str
     jobs: int
+    report: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

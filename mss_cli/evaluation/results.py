@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from mss_cli.evaluation.scores import (
     TrackScores,
     from_json,
     number,
+    readable,
     to_json,
 )
 from mss_cli.evaluation.significance import bootstrap_interval
@@ -32,6 +34,7 @@ from mss_cli.files import output_error, publish, temporary_name
 
 SCHEMA: Final = 1
 SCORE_KIND: Final = "bsseval_v4 (images, 1 s frames, 512 taps): median of frames, median of tracks"
+_NO_TEXT: Final = re.compile("[\ud800-\udfff]")
 _HINT: Final = "write it anew with `mss-cli evaluate`"
 
 
@@ -164,7 +167,9 @@ def to_text(results: Results) -> str:
         "tracks": [to_json(track) for track in results.tracks],
         "summary": {stem: _summary(results, stem) for stem in results.stems},
     }
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    # Of a stem or system whose name is not UTF-8: the file must be.
+    return _NO_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _summary(results: Results, stem: str) -> dict[str, Json]:
@@ -210,7 +215,7 @@ def to_csv(results: Results) -> str:
     )
     for track in results.tracks:
         for stem in track.stems:
-            base = [track.subset, track.name, stem.stem, stem.scenario]
+            base = [*map(readable, (track.subset, track.name, stem.stem)), stem.scenario]
             for column in stem.frames:
                 counts = [len(column.values), sum(not math.isfinite(value) for value in column.values)]
                 writer.writerow([*base, column.metric, _cell(column.median()), _cell(column.mean()), *counts, ""])

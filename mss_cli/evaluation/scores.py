@@ -1,5 +1,6 @@
 """Scores of one track, as values, as museval's JSON and as strict JSON of ours."""
 
+import base64
 import json
 import math
 from collections.abc import Sequence
@@ -182,14 +183,36 @@ def _quoted(text: str) -> str:
 
 
 def to_json(track: TrackScores) -> dict[str, Json]:
-    """Give a track as strict JSON: null where a score is not a finite number, and the reason beside it."""
+    """Give a track as strict JSON: null where a score is not a finite number, and the reason beside it.
+
+    A name that is not UTF-8 is written readably as `name`, and byte by byte, base64, as `name_b64`.
+    """
     return {
-        "name": track.name,
-        "subset": track.subset,
+        **_text("name", track.name),
+        **_text("subset", track.subset),
         "samples": track.samples,
         "sample_rate": track.sample_rate,
         "stems": {stem.stem: _stem_json(stem) for stem in track.stems},
     }
+
+
+def readable(text: str) -> str:
+    """Give a name of the file system as text that UTF-8 can hold: other bytes become `\\xff`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _text(key: str, text: str) -> dict[str, Json]:
+    plain: dict[str, Json] = {key: readable(text)}
+    if plain[key] != text:
+        plain[f"{key}_b64"] = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
+    return plain
+
+
+def _text_of(entry: dict[str, Json], key: str) -> str:
+    raw = entry.get(f"{key}_b64")
+    if raw is None:
+        return str(entry[key])
+    return base64.b64decode(str(raw), validate=True).decode("utf-8", "surrogateescape")
 
 
 def _stem_json(stem: StemScores) -> dict[str, Json]:
@@ -238,7 +261,7 @@ def _track(entry: dict[str, Json]) -> TrackScores:
     if not isinstance(samples, int) or not isinstance(rate, int):
         raise ValueError("samples and sample_rate must be whole numbers")
     stems = [_stem(name, _object(value)) for name, value in _object(entry["stems"]).items()]
-    return TrackScores(str(entry["name"]), str(entry["subset"]), samples, rate, tuple(stems))
+    return TrackScores(_text_of(entry, "name"), _text_of(entry, "subset"), samples, rate, tuple(stems))
 
 
 def _stem(name: str, entry: dict[str, Json]) -> StemScores:

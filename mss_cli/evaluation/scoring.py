@@ -30,6 +30,9 @@ ScoreSet = Literal["sdr", "full", "all"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 SCORE_SETS: tuple[ScoreSet, ...] = get_args(ScoreSet)
 
+_NAMES = "check the names of the stem files"
+_ONLY_VOCALS = "add the stems that vocals are mixed with, or use `--scenario four-stems`"
+
 # Changes whenever the numbers could: scores of another version are made anew.
 SCORER_VERSION = 1
 
@@ -106,8 +109,9 @@ def plan_groups(stems: Sequence[str], scenario: Scenario) -> tuple[Group, ...]:
     elif singles:
         groups = [Group(FOUR_STEMS, singles, tuple(stem for stem in singles if stem != VOCALS)), pair]
     if not groups:
-        needed = "vocals and another stem" if scenario == PAIR else "a stem with reference and estimate"
-        raise DatasetError(f"nothing to score: {needed} needed", hint="check the names of the stem files")
+        alone = scenario == PAIR or VOCALS in stems
+        needed = "vocals and another stem" if alone else "a stem with reference and estimate"
+        raise DatasetError(f"nothing to score: {needed} needed", hint=_ONLY_VOCALS if VOCALS in stems else _NAMES)
     return tuple(groups)
 
 

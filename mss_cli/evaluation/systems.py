@@ -92,6 +92,7 @@ class MixtureBaseline:
     @contextmanager
     def estimates(self, track: Track, scratch: Path, listener: Listener) -> Iterator[Estimates]:
         """Give the mixture for every stem, and for the accompaniment."""
+        track.check_mixture()
         yield Estimates(dict.fromkeys((*track.stems, ACCOMPANIMENT), track.mixture.blocks))
 
 
@@ -114,6 +115,7 @@ class OracleSystem:
     @contextmanager
     def estimates(self, track: Track, scratch: Path, listener: Listener) -> Iterator[Estimates]:
         """Filter the true stems from the mixture."""
+        track.check_mixture()
         from mss_cli.evaluation.oracles import oracle_estimates
 
         channels = _form(track)[1]
@@ -211,6 +213,7 @@ class ModelSystem:
     @contextmanager
     def estimates(self, track: Track, scratch: Path, listener: Listener) -> Iterator[Estimates]:
         """Separate the mixture into a temporary file of floats."""
+        track.check_mixture()
         import torch
 
         from mss_cli.separation.stems import StemChoice, plan_stems

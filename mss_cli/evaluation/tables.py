@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mss_cli.evaluation.aggregate import Rule
 from mss_cli.evaluation.published import KINDS, PublishedSystem
@@ -46,6 +46,19 @@ def heading(results: Results) -> str:
     preview = " (7 s previews)" if data.name == "musdb18-7s" else ""
     subset = "" if data.subset == "all" else f" {data.subset}"
     return f"{results.system.name} on {data.name}{preview}{subset}, {len(results.tracks)}{published} tracks"
+
+
+def with_scope(table: Table, results: Results) -> Table:
+    """Add a note that names what a table is over, and the scenario of each stem, where it does not say so itself."""
+    notes = []
+    if heading(results) not in table.title:
+        notes.append(f"this run: {heading(results)}")
+    if "scenario" not in table.columns:
+        stems: dict[str, list[str]] = {}
+        for stem in results.stems:
+            stems.setdefault(results.scenario_of(stem), []).append(stem)
+        notes.append("scenario: " + "; ".join(f"{', '.join(names)}: {scenario}" for scenario, names in stems.items()))
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def score_table(results: Results) -> Table:
