@@ -51,7 +51,7 @@ def run(request: Request, listener: Listener) -> Outcome:
     _refuse_overwriting(request)
     dataset = open_dataset(request.dataset, root=request.root, subset=request.subset, tracks=request.tracks)
     _check_gates(gates, dataset.tracks, scenario, score_set)
-    for folder in (request.save_estimates, request.report):
+    for folder in (request.report, request.save_estimates):
         if folder is not None:  # refused before hours of separation, not after
             make_folder(folder)
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)

@@ -197,7 +197,7 @@ def to_json(track: TrackScores) -> dict[str, Json]:
 
 
 def readable(text: str) -> str:
-    """Give a name of the file system as text that UTF-8 can hold: other bytes become `\\xff`."""
+    r"""Give a name of the file system as text that UTF-8 can hold: other bytes become `\xff`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
