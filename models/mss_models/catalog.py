@@ -14,14 +14,16 @@ from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.subband_separator import Consistency, SubbandHead, SubbandSeparator, SubbandSettings
+from mss_models.networks.subband_unet import Context, Skips
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Architecture = Literal["classical", "unet", "unet-per-stem", "vocal-pitch-unet"]
+Architecture = Literal["classical", "unet", "unet-per-stem", "vocal-pitch-unet", "subband-unet"]
 Values = Mapping[str, object]
-Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator
+Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator
 Built = ClassicalSeparator | Network
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -55,13 +57,14 @@ def build(architecture: str, configuration: Values) -> Built:
         "unet": one network for all its stems, settings as in `configuration_of`. "unet-per-stem":
         ``networks``, a list of settings of "unet", and ``residual``, a name or null.
         "vocal-pitch-unet": vocals and their pitch, ``wiring`` and settings as in `configuration_of`; some wirings
-        can only be trained, see `VocalPitchSeparator`. "classical": no settings and no weights.
+        can only be trained, see `VocalPitchSeparator`. "subband-unet": one network for all its stems, made to be
+        cheap. "classical": no settings and no weights.
     configuration : mapping of str to object
         The settings.
 
     Returns
     -------
-    ClassicalSeparator, MaskSeparator, PerStemSeparator or VocalPitchSeparator
+    ClassicalSeparator, MaskSeparator, PerStemSeparator, VocalPitchSeparator or SubbandSeparator
         Not yet prepared; weights of the networks are loaded with ``load_state_dict``.
 
     Raises
@@ -75,6 +78,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "unet": lambda values: MaskSeparator(_mask_settings(values)),
         "unet-per-stem": _per_stem,
         "vocal-pitch-unet": lambda values: VocalPitchSeparator(_vocal_pitch_settings(values)),
+        "subband-unet": lambda values: SubbandSeparator(_subband_settings(values)),
     }
     if architecture not in builders:
         raise ConfigurationError(_unknown("architecture", architecture, list(builders)))
@@ -91,7 +95,7 @@ def configuration_of(separator: Network) -> Configuration:
 
     Parameters
     ----------
-    separator : MaskSeparator, PerStemSeparator or VocalPitchSeparator
+    separator : MaskSeparator, PerStemSeparator, VocalPitchSeparator or SubbandSeparator
         As made by `build`.
 
     Returns
@@ -104,6 +108,8 @@ def configuration_of(separator: Network) -> Configuration:
         return Configuration("unet-per-stem", {"networks": networks, "residual": separator.residual})
     if isinstance(separator, VocalPitchSeparator):
         return Configuration("vocal-pitch-unet", _vocal_pitch_values(separator.settings))
+    if isinstance(separator, SubbandSeparator):
+        return Configuration("subband-unet", _subband_values(separator.settings))
     return Configuration("unet", _mask_values(separator.settings))
 
 
@@ -143,6 +149,13 @@ _FRONT_END_KEYS = (
 _SIZE_KEYS = ("segment_frames", "levels", "base_channels", "dropout_layers")
 _MASK_KEYS = ("stems", *_FRONT_END_KEYS, "head", *_SIZE_KEYS, "skips", "normalize_first")
 _VOCAL_PITCH_KEYS = ("wiring", *_FRONT_END_KEYS, *_SIZE_KEYS)
+_SUBBAND_SIZE_KEYS = ("sub_bands", "convolutions", "bottleneck", "context_size")
+_SUBBAND_KEYS = (
+    "stems",
+    *_FRONT_END_KEYS,
+    *("head", "segment_frames", "power", "consistency", "channels_by_scale", "skips", "context"),
+    *_SUBBAND_SIZE_KEYS,
+)
 
 
 def _classical(values: Values) -> ClassicalSeparator:
@@ -233,6 +246,42 @@ def _vocal_pitch_values(settings: VocalPitchSettings) -> Values:
     }
 
 
+def _subband_settings(values: Values) -> SubbandSettings:
+    """Read the settings of "subband-unet"."""
+    reader = _Reader(values, allowed=_SUBBAND_KEYS)
+    return SubbandSettings(
+        stems=reader.names("stems"),
+        front_end=_front_end(reader),
+        head=reader.choice("head", get_args(SubbandHead)),
+        segment_frames=reader.integer("segment_frames"),
+        power=reader.number("power", 0.4),
+        consistency=reader.choice("consistency", get_args(Consistency), "none"),
+        channels=reader.integers("channels_by_scale", (48, 96, 144)),
+        skips=reader.choice("skips", get_args(Skips), "add"),
+        context=reader.choice("context", get_args(Context), "gru"),
+        sub_bands=reader.integer("sub_bands", 8),
+        convolutions=reader.integer("convolutions", 2),
+        bottleneck=reader.integer("bottleneck", 8),
+        context_size=reader.integer("context_size", 64),
+    )
+
+
+def _subband_values(settings: SubbandSettings) -> Values:
+    """The inverse of `_subband_settings`."""
+    return {  # the keys are those of _SUBBAND_KEYS
+        "stems": list(settings.stems),
+        **_front_end_values(settings.front_end),
+        "head": settings.head,
+        "segment_frames": settings.segment_frames,
+        "power": settings.power,
+        "consistency": settings.consistency,
+        "channels_by_scale": list(settings.channels),
+        "skips": settings.skips,
+        "context": settings.context,
+        **{key: getattr(settings, key) for key in _SUBBAND_SIZE_KEYS},
+    }
+
+
 def _per_stem(values: Values) -> PerStemSeparator:
     """Read the settings of "unet-per-stem"."""
     reader = _Reader(values, allowed=("networks", "residual"))
@@ -269,6 +318,18 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ConfigurationError(f"{key}: expected an integer, got {value!r}")
         return value
+
+    def number(self, key: str, default: object = _REQUIRED) -> float:
+        value = self.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigurationError(f"{key}: expected a number, got {value!r}")
+        return float(value)
+
+    def integers(self, key: str, default: object = _REQUIRED) -> tuple[int, ...]:
+        value = self.get(key, default)
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) is int for one in value):
+            raise ConfigurationError(f"{key}: expected a list of integers, got {value!r}")
+        return tuple(value)
 
     def flag(self, key: str, default: object = _REQUIRED) -> bool:
         value = self.get(key, default)
@@ -383,6 +444,20 @@ SHIPPED: Mapping[str, Configuration] = {
             "segment_frames": 256,
             "normalize_first": False,
             "dropout_layers": 3,
+        },
+    ),
+    # Ours: a shape that learned well in little time, and that separates 20 times faster than real time on one core.
+    "subband44": Configuration(
+        "subband-unet",
+        {
+            "stems": ["vocals", "drums", "bass", "other"],
+            "sample_rate": 44_100,
+            "channels": 2,
+            "n_fft": 4096,
+            "hop_length": 1024,
+            "bins": 1536,  # 16.5 kHz
+            "head": "shares",
+            "segment_frames": 256,
         },
     ),
     **{f"joint-{wiring}": _joint(wiring) for wiring in get_args(Wiring)},

@@ -10,9 +10,10 @@ from mss_models.catalog import ConfigurationError, build
 from mss_models.losses import Term
 from mss_models.networks.mask_separator import MaskSeparator
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.subband_separator import SubbandSeparator
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 
-Trainable = MaskSeparator | PerStemSeparator | VocalPitchSeparator
+Trainable = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator
 
 
 def first_network(recipe: Recipe) -> Trainable:
@@ -30,7 +31,7 @@ def first_network(recipe: Recipe) -> Trainable:
         separator = build(chosen.architecture, chosen.settings)
     finally:
         torch.random.set_rng_state(state)
-    if not isinstance(separator, MaskSeparator | PerStemSeparator | VocalPitchSeparator):
+    if not isinstance(separator, MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator):
         raise ConfigurationError(f"architecture: `{chosen.architecture}` has nothing to train")
     return separator
 

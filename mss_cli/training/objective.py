@@ -10,6 +10,7 @@ from mss_cli.training.batches import Batch
 from mss_models.losses import Term, evaluate_terms, total
 from mss_models.networks.mask_separator import MaskSeparator
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.subband_separator import SubbandSeparator
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
@@ -57,7 +58,7 @@ class SeparationObjective:
 
     Parameters
     ----------
-    separator : MaskSeparator or PerStemSeparator
+    separator : MaskSeparator, PerStemSeparator or SubbandSeparator
         Tells stems, transform and normalisation.
     stems : sequence of str
         Stems of an example, in order; all of the separator's are among them.
@@ -66,7 +67,10 @@ class SeparationObjective:
     """
 
     def __init__(
-        self, separator: MaskSeparator | PerStemSeparator, stems: Sequence[str], terms: Sequence[Term]
+        self,
+        separator: MaskSeparator | PerStemSeparator | SubbandSeparator,
+        stems: Sequence[str],
+        terms: Sequence[Term],
     ) -> None:
         self._names = separator.network_stems if isinstance(separator, PerStemSeparator) else separator.stems
         self._places = [list(stems).index(name) for name in self._names]
@@ -97,7 +101,9 @@ class SeparationObjective:
         return stems.sum(dim=1), stems[:, self._places]
 
 
-def transform_of(separator: MaskSeparator | PerStemSeparator | VocalPitchSeparator) -> StftSettings:
+def transform_of(
+    separator: MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator,
+) -> StftSettings:
     """The transform of the (first) network."""
     member = separator.members[0] if isinstance(separator, PerStemSeparator) else separator
     return member.settings.front_end.stft

@@ -1,0 +1,315 @@
+"""Makes a `SubbandUnet` a `Separator`: transform, compressed planes, network, spectra of the stems, inverse.
+
+What the network sees. Of every cell ``u`` of the scaled spectrogram (`FrontEnd.gain`): real part, imaginary part and
+magnitude, all three compressed, ``u |u|^(p - 1)`` and ``|u|^p``, as planes in this order, channels side by side.
+
+What its outputs mean. With ``X`` the cell of the mixture, ``e = |X| / |u|^p`` (so ``e`` times a compressed value
+is on the scale of the mixture, and 0 in silence) and outputs ``o`` of each stem and channel:
+
+- "shares": ``Y = s X + e (o_1 + i o_2)``, where the shares ``s`` are the softmax over stems of ``o_0``.
+- "mask": ``Y = M X`` with a complex mask of magnitude below 1, `bounded_complex_mask` of ``o_0 + i o_1``.
+- "mapping": ``Y = e (o_0 + i o_1)``.
+
+The bins above the front end's are in no estimate, unless consistency shares out what the estimates leave. Ours; the
+compression after Ephrat et al., "Looking to listen at the cocktail party", ACM Transactions on Graphics 2018.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mss_models.masks import bounded_complex_mask, mixture_consistency
+from mss_models.networks.front_end import FrontEnd, check_mixture
+from mss_models.networks.states import check_state
+from mss_models.networks.subband_unet import Context, Skips, SubbandUnet, SubbandUnetSettings, frame_cost
+from mss_models.separator import Normalization, Precision
+from mss_models.stft import istft, stft
+
+SubbandHead = Literal["shares", "mask", "mapping"]
+Consistency = Literal["none", "equal", "energy"]
+
+_DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_OUTPUTS: Mapping[SubbandHead, int] = {"shares": 3, "mask": 2, "mapping": 2}
+# Real part, imaginary part, magnitude.
+_PARTS = 3
+# Magnitudes are compressed from here on, -160 dB; the derivative of a root at 0 has no bound.
+_SMALLEST = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class SubbandSettings:
+    """A sub-band network with its front end and the meaning of its outputs.
+
+    Parameters
+    ----------
+    stems : tuple of str
+        Names of the estimates, at least one, no two alike.
+    front_end : FrontEnd
+        Transform and scales.
+    head : {"shares", "mask", "mapping"}
+        See this module.
+    segment_frames : int
+        Frames of the segment it works best with; a multiple of ``2 ** (scales - 1)`` wastes nothing.
+    power : float, in (0, 1]
+        Exponent of the compression.
+    consistency : {"none", "equal", "energy"}
+        How what the estimates leave of the mixture is shared out among them, if at all: see
+        `mss_models.masks.mixture_consistency`.
+    sub_bands, channels, convolutions, bottleneck, skips, context, context_size
+        See `SubbandUnetSettings`.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    stems: tuple[str, ...]
+    front_end: FrontEnd
+    head: SubbandHead
+    segment_frames: int
+    power: float = 0.4
+    consistency: Consistency = "none"
+    sub_bands: int = 8
+    channels: tuple[int, ...] = (48, 96, 144)
+    convolutions: int = 2
+    bottleneck: int = 8
+    skips: Skips = "add"
+    context: Context = "gru"
+    context_size: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
+            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
+        if self.front_end.stft.samples(self.segment_frames) < 1:
+            raise ValueError(f"segment_frames must be at least {self.front_end.stft.overlap_frames}")
+        if not 0 < self.power <= 1:
+            raise ValueError(f"power must be in (0, 1], got {self.power}")
+        for name, choices in (("head", get_args(SubbandHead)), ("consistency", get_args(Consistency))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got `{getattr(self, name)}`")
+        self.network  # noqa: B018 - its own checks
+
+    @property
+    def network(self) -> SubbandUnetSettings:
+        """Settings of the network, with the planes that follow from stems, front end and head."""
+        channels = self.front_end.channels
+        return SubbandUnetSettings(
+            in_planes=_PARTS * channels,
+            out_planes=_OUTPUTS[self.head] * len(self.stems) * channels,
+            bins=self.front_end.bins,
+            sub_bands=self.sub_bands,
+            channels=self.channels,
+            convolutions=self.convolutions,
+            bottleneck=self.bottleneck,
+            skips=self.skips,
+            context=self.context,
+            context_size=self.context_size,
+        )
+
+
+def multiply_accumulates(settings: SubbandSettings) -> float:
+    """Count the network's multiplications for one second of audio.
+
+    Parameters
+    ----------
+    settings : SubbandSettings
+        Network and front end.
+
+    Returns
+    -------
+    float
+        As `frame_cost` counts them, for the frames that begin in a second: without transforms, without overlap of
+        segments.
+    """
+    front_end = settings.front_end
+    return frame_cost(settings.network) * front_end.sample_rate / front_end.stft.hop_length
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The network as `separate` runs it: a copy in evaluation mode, folded, cast and moved."""
+
+    network: SubbandUnet
+    dtype: torch.dtype
+
+
+class SubbandSeparator(nn.Module):
+    """One sub-band network for all stems.
+
+    `forward` is the differentiable way for training; `separate` the fast way of the `Separator` protocol,
+    which runs a prepared copy of the network. `prepare` may be called again, for another device or
+    precision; the network itself always keeps its float32 weights.
+
+    Parameters
+    ----------
+    settings : SubbandSettings
+        Front end, network and head.
+    """
+
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+
+    def __init__(self, settings: SubbandSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = SubbandUnet(settings.network)
+        self._prepared: _Prepared | None = None
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the estimates."""
+        return self.settings.stems
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the mixture in Hz."""
+        return self.settings.front_end.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Channels of the mixture."""
+        return self.settings.front_end.channels
+
+    @property
+    def segment_samples(self) -> int:
+        """Longest segment with ``segment_frames`` frames."""
+        return self.settings.front_end.stft.samples(self.settings.segment_frames)
+
+    @property
+    def normalization(self) -> Normalization:
+        """What the first pass measures."""
+        return self.settings.front_end.normalization
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
+        """Load weights; names and shapes must fit exactly.
+
+        Raises
+        ------
+        StateMismatch
+            If they do not.
+        """
+        check_state(self.state_dict(), state_dict)
+        self._prepared = None
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def prepare(self, device: torch.device, precision: Precision) -> None:
+        """Make the copy of the network that `separate` runs.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where mixtures will be.
+        precision : {"fp32", "bf16", "fp16"}
+            Of the network; transforms and masks stay in float32.
+
+        Raises
+        ------
+        ValueError
+            If the precision is not one of these.
+        """
+        if precision not in self.precisions:
+            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
+        self._prepared = None  # frees the old copy first
+        network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        network.fold_batch_norm()
+        dtype = _DTYPES[precision]
+        network = network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._prepared = _Prepared(network, dtype)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Estimate the stems differentiably, in the network's own precision and mode.
+
+        Parameters
+        ----------
+        mixture : float32 Tensor of shape (batch, channel, sample)
+            At least 1 sample.
+
+        Returns
+        -------
+        float32 Tensor of shape (batch, stem, channel, sample)
+            Estimates.
+        """
+        check_mixture(mixture, self.channels)
+        front_end = self.settings.front_end
+        spectrum = stft(mixture, front_end.stft)  # (batch, channel, bin, frame)
+        planes, expansion = self._planes(spectrum, torch.float32)
+        parts = self._parts(self.network(planes).float())
+        heard = spectrum.transpose(-1, -2)[..., : front_end.bins]  # (batch, channel, frame, bin)
+        cells = _spectra(parts, heard.unsqueeze(1), expansion.unsqueeze(1), self.settings.head)
+        missing = front_end.stft.bins - front_end.bins
+        spectra = nn.functional.pad(cells, (0, missing)).transpose(-1, -2)  # (batch, stem, channel, bin, frame)
+        return self._consistent(mixture, istft(spectra, front_end.stft, mixture.shape[-1]))
+
+    def separate(self, mixture: Tensor) -> Tensor:
+        """Estimate the stems; see `mss_models.separator.Separator.separate`."""
+        check_mixture(mixture, self.channels)
+        prepared = self._ready()
+        front_end = self.settings.front_end
+        # Made outside, so that the caller may change it in place: inference tensors forbid that.
+        estimates = mixture.new_empty(mixture.shape[0], len(self.stems), *mixture.shape[1:])
+        with torch.inference_mode():
+            spectrum = stft(mixture, front_end.stft)  # (batch, channel, bin, frame)
+            planes, expansion = self._planes(spectrum, prepared.dtype)
+            outputs = prepared.network(planes)  # (batch, frame, output * stem * channel, bin)
+            parts = self._parts(outputs)
+            heard = spectrum.transpose(-1, -2)[..., : front_end.bins]  # (batch, channel, frame, bin)
+            # One stem and channel at a time: the spectrograms of the estimates never exist all at once.
+            whole = spectrum.new_zeros(spectrum.shape[0], spectrum.shape[-1], front_end.stft.bins)
+            for stem in range(len(self.stems)):
+                for channel in range(self.channels):
+                    one = [part[:, stem, channel].float() for part in parts]  # each (batch, frame, bin)
+                    cells = _spectra(one, heard[:, channel], expansion[:, channel], self.settings.head)
+                    whole[..., : front_end.bins] = cells
+                    signal = istft(whole.transpose(-1, -2), front_end.stft, mixture.shape[-1])
+                    estimates[:, stem, channel] = signal
+        if self.settings.consistency == "none":
+            return estimates
+        return self._consistent(mixture, estimates)
+
+    def _planes(self, spectrum: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Give what the network sees, (batch, frame, part * channel, bin), and ``e``, (batch, channel, frame, bin)."""
+        front_end, power = self.settings.front_end, self.settings.power
+        heard = spectrum.transpose(-1, -2)[..., : front_end.bins]  # (batch, channel, frame, bin)
+        magnitude = heard.abs()
+        scaled = (magnitude * front_end.gain).clamp_min(_SMALLEST)
+        compressed = scaled.pow(power)
+        gain = compressed / scaled * front_end.gain
+        batch, channels, frames, bins = heard.shape
+        planes = magnitude.new_empty(batch, frames, _PARTS, channels, bins, dtype=dtype)
+        for place, part in enumerate((heard.real * gain, heard.imag * gain, compressed)):
+            planes[:, :, place] = part.transpose(1, 2)  # (batch, frame, channel, bin)
+        return planes.flatten(2, 3), magnitude / compressed
+
+    def _parts(self, outputs: Tensor) -> Sequence[Tensor]:
+        """Give the outputs of each stem and channel, each (batch, stem, channel, frame, bin); shares are softmaxed."""
+        batch, frames, _, bins = outputs.shape
+        stacked = outputs.reshape(batch, frames, -1, len(self.stems), self.channels, bins)
+        parts: Sequence[Tensor] = stacked.permute(2, 0, 3, 4, 1, 5).unbind()  # each (batch, stem, channel, frame, bin)
+        if self.settings.head != "shares":
+            return parts
+        return (parts[0].float().softmax(dim=1), *parts[1:])
+
+    def _consistent(self, mixture: Tensor, estimates: Tensor) -> Tensor:
+        """Share out what the estimates leave, if that is chosen."""
+        if self.settings.consistency == "none":
+            return estimates
+        return mixture_consistency(mixture, estimates, shares=self.settings.consistency)
+
+    def _ready(self) -> _Prepared:
+        if self._prepared is None:
+            raise RuntimeError("call `prepare` before `separate`, and again after loading weights")
+        return self._prepared
+
+
+def _spectra(parts: Sequence[Tensor], heard: Tensor, expansion: Tensor, head: SubbandHead) -> Tensor:
+    """Turn the outputs of stems into their spectra; all of shape (..., frame, bin) that broadcast."""
+    if head == "mask":
+        return bounded_complex_mask(parts[0], parts[1], head="cartesian") * heard
+    real, imaginary = parts[-2] * expansion, parts[-1] * expansion
+    if head == "shares":
+        real, imaginary = real + parts[0] * heard.real, imaginary + parts[0] * heard.imag
+    return torch.complex(real, imaginary)
