@@ -123,7 +123,7 @@ def changes(pack: Path, work: Path, wiring: str, *, seed: int, updates: int) -> 
 
 def score(pack: Path, work: Path, seeds: list[int]) -> None:
     torch.set_num_threads(2)
-    sets = {"played": played_songs(pack), "real": real_songs()}
+    sets = {"played": played_songs(pack), "real": real_songs(work / "teacher")}
     results: list[dict[str, object]] = []
     for wiring in WIRINGS:
         for seed in seeds:
@@ -160,7 +160,7 @@ def played_songs(pack: Path) -> list[Judged]:
     return songs
 
 
-def real_songs() -> list[Judged]:
+def real_songs(kept: Path) -> list[Judged]:
     from mss_cli.pitch.teachers import DeepSalienceTeacher
 
     weights = SHARED / "checkpoints" / "deep-salience" / "vocal.safetensors"
@@ -170,7 +170,11 @@ def real_songs() -> list[Judged]:
     teacher, songs = DeepSalienceTeacher(weights), []
     for song in sorted(path.parent for path in folder.glob("*/vocals.ogg")):
         mixture, vocals = (mono(*soundfile.read(song / name)) for name in ("mixture.flac", "vocals.ogg"))
-        heard = torch.from_numpy(np.array(teacher(vocals))).float()  # (bin, frame), frames at multiples of the hop
+        answer = kept / f"{song.name}.npy"
+        if not answer.exists():
+            kept.mkdir(exist_ok=True)
+            np.save(answer, teacher(vocals))
+        heard = torch.from_numpy(np.load(answer)).float()  # (bin, frame), frames at multiples of the hop
         times = frame_times(len(mixture))
         salience = at_times(heard, times)
         frequencies, _ = best_pitch(salience[None], threshold=TEACHER_THRESHOLD)

@@ -8,7 +8,8 @@ MssError                   holds the exit code, one line for people and the way 
 ├── OutputError        6   cannot write
 ├── MemoryExhausted    7   out of memory after the fall-backs
 ├── DatasetError       8   data set missing or incomplete
-└── DivergedError      9   a training that cannot go on
+├── DivergedError      9   a training that cannot go on
+└── FolderBusy        75   another run is writing into the folder
 
 Interruption (BaseException)   a signal arrived; the code is 128 + its number
 """
@@ -116,6 +117,12 @@ class DivergedError(MssError):
     """A training whose losses are no numbers any more."""
 
     code = ExitCode.DIVERGED
+
+
+class FolderBusy(MssError):
+    """Another run is writing into the folder; it can be tried again later."""
+
+    code = ExitCode.TEMPORARY
 
 
 class Interruption(BaseException):

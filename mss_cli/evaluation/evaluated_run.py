@@ -18,7 +18,7 @@ from mss_cli.evaluation.results import SCORE_KIND, Results, read_results
 from mss_cli.evaluation.run import evaluate
 from mss_cli.evaluation.scores import METRICS
 from mss_cli.evaluation.scoring import SCENARIOS, SCORE_SETS, Scenario, ScoreSet, metrics_of, scorable_stems
-from mss_cli.evaluation.tables import Table, further_table, published_table, score_table, with_scope
+from mss_cli.evaluation.tables import Table, further_table, published_table, score_table, spread_table, with_scope
 from mss_cli.evaluation.track_job import Job
 from mss_cli.events import Listener, Warned
 from mss_cli.files import make_folder
@@ -61,6 +61,8 @@ def run(request: Request, listener: Listener) -> Outcome:
     if done.results is None:
         return Outcome(None, None, (), dataset.tracks, done.code)
     tables = [score_table(done.results)]
+    if len(done.results.tracks) > 1:
+        tables.append(spread_table(done.results))
     if done.results.further_metrics:
         tables.append(further_table(done.results))
     systems = chosen_systems(request.published, done.results)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-from mss_cli.errors import ExitCode, MssError, UsageError
+from mss_cli.errors import FolderBusy, UsageError
 from mss_cli.evaluation.request import SystemRequest
 from mss_cli.evaluation.results import write_text
 from mss_cli.evaluation.track_job import FINISHED
@@ -18,12 +18,6 @@ from mss_cli.files import make_folder, output_error
 _OF_THE_SET: Final = ("results.json", "scores.csv")
 _OWNER: Final = "system.json"
 _LOCK: Final = "lock"
-
-
-class FolderBusy(MssError):
-    """Another run is writing into the folder; it can be tried again later."""
-
-    code: ClassVar[ExitCode] = ExitCode.TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mss_cli.evaluation.aggregate import Rule
+import numpy as np
+
+from mss_cli.evaluation.aggregate import Rule, summarize
 from mss_cli.evaluation.published import KINDS, PublishedSystem
 from mss_cli.evaluation.results import Results
 
@@ -88,10 +90,32 @@ def score_table(results: Results) -> Table:
         f"{', '.join(metrics)}: {results.score_kind}, dB",
         "SDR 95 %: bootstrap interval over tracks; SDR mean: mean of medians; uSDR: global SDR, mean of tracks; "
         "SI-SDR: median of tracks",
-        "NaN frames are those in which some reference or estimate is silent: no median counts them",
+        "NaN frames are those without a finite SDR (a silent reference or estimate, or a perfect one): no median counts "
+        "them",
         f"references decoded by {results.decoder}",
     )
     return Table(heading(results), columns, tuple(rows), notes)
+
+
+def spread_table(results: Results) -> Table:
+    """Show how every score spreads over the tracks, as tables 4.5 and 4.6 of the thesis do, and its NaN frames."""
+    rows = []
+    for stem in results.stems:
+        for metric in results.metrics:
+            over = summarize(np.array(list(results.medians(stem, metric).values()), np.float64))
+            frames = [
+                value
+                for scores in results.of(stem)
+                for column in scores.frames
+                if column.metric == metric
+                for value in column.values
+            ]
+            missing = sum(not math.isfinite(value) for value in frames)
+            figures = (over.mean, over.deviation, over.minimum, over.maximum, over.median)
+            rows.append((f"{stem} {metric}", *map(decibels, figures), str(over.tracks), f"{missing} of {len(frames)}"))
+    columns = ("stem", "mean", "deviation", "minimum", "maximum", "median", "tracks", "NaN frames")
+    notes = (f"over tracks, of the medians of their frames: {results.score_kind}, dB; deviation of the sample (n - 1)",)
+    return Table(f"spread over tracks: {heading(results)}", columns, tuple(rows), notes)
 
 
 def further_table(results: Results) -> Table:

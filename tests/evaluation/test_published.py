@@ -10,7 +10,7 @@ from made_results import made_results
 from mss_cli.evaluation.aggregate import score_set
 from mss_cli.evaluation.comparison import comparison_table
 from mss_cli.evaluation.published import KINDS, chosen_systems, find_published, published_systems
-from mss_cli.evaluation.tables import published_table, score_table
+from mss_cli.evaluation.tables import published_table, score_table, spread_table
 
 MEDIANS = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "sisec2018-pertrack-medians.csv"
 
@@ -112,3 +112,10 @@ def test_a_paired_comparison_finds_a_constant_gain():
 def test_runs_of_one_name_are_told_apart():
     run = made_results({"vocals": [1.0, 2.0]})
     assert comparison_table([run, run]).rows[0][0] == "mine (1) - mine (2)"
+
+
+def test_the_spread_over_tracks_is_shown_as_in_the_thesis():
+    table = spread_table(made_results({"vocals": [1.0, 3.0, 8.0]}))
+    assert table.columns[1:6] == ("mean", "deviation", "minimum", "maximum", "median")
+    row = next(row for row in table.rows if row[0] == "vocals SDR")
+    assert row[1:7] == ("4.00", "3.61", "1.00", "8.00", "3.00", "3")
