@@ -90,8 +90,8 @@ def score_table(results: Results) -> Table:
         f"{', '.join(metrics)}: {results.score_kind}, dB",
         "SDR 95 %: bootstrap interval over tracks; SDR mean: mean of medians; uSDR: global SDR, mean of tracks; "
         "SI-SDR: median of tracks",
-        "NaN frames are those without a finite SDR (a silent reference or estimate, or a perfect one): no median counts "
-        "them",
+        "NaN frames are those without a finite SDR (a silent reference or estimate, or a perfect one): no median "
+        "counts them",
         f"references decoded by {results.decoder}",
     )
     return Table(heading(results), columns, tuple(rows), notes)
