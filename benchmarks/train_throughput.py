@@ -45,6 +45,8 @@ class Reports:
 
     def saved(self, step: int, averaged: nn.Module) -> None: ...
 
+    def finish(self, step: int, averaged: nn.Module) -> None: ...
+
     def state(self) -> dict[str, float]:
         return {}
 
