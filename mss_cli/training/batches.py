@@ -4,17 +4,17 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mss_cli.errors import MssError
+from mss_cli.errors import ExitCode, MssError
 from mss_cli.events import Listener, Warned, ignore
 from mss_cli.training.examples import Example, Examples, Key, Skipped
 
@@ -57,6 +57,7 @@ class Batch:
 
 
 Made = TypeVar("Made", Batch, tuple[Skipped, ...])
+Item = TypeVar("Item")
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -132,7 +133,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         begun = time.perf_counter()
-        for made in self._loader:
+        for made in _living(self._loader):
             batch = _sound(made)
             self.waited_seconds += time.perf_counter() - begun
             self.given += 1
@@ -234,10 +235,27 @@ def fill(
         worker_init_fn=_begin_worker if workers else None,
         in_order=False,
     )
-    for done, made in enumerate(loaded, start=1):
+    for done, made in enumerate(_living(loaded), start=1):
         for skip in _sound(made):
             listener(Warned(f"skipped: {skip.message}", skip.path))
         yield done, len(songs)
+
+
+class LoaderDied(MssError):
+    """A process that makes examples was killed, as the system does where memory is short."""
+
+    code: ClassVar[ExitCode] = ExitCode.TEMPORARY
+
+
+def _living(loaded: Iterable[Item]) -> Iterator[Item]:
+    """Give what a loader gives; torch says that a worker is dead in words only."""
+    try:
+        yield from loaded
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        hint = "run the command again to go on; if memory is short, with fewer `data.workers`"
+        raise LoaderDied("a process that makes examples was killed", hint=hint) from error
 
 
 @dataclass(frozen=True, slots=True)

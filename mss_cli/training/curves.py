@@ -69,10 +69,10 @@ class Curves:
 
 
 def read_curves(path: Path) -> list[Point]:
-    """Read the points of a run; a last line that a kill cut short is left out."""
+    """Read the points of a run; lines that are none, as the last one of a killed run, are left out."""
     points = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        for row in csv.DictReader(line.replace("\r", "") for line in file if "\0" not in line):
             try:
                 points.append(
                     Point(int(row["step"]), float(row["seconds"]), row["kind"], row["name"], float(row["value"]))

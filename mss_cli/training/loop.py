@@ -24,7 +24,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from mss_cli.errors import DivergedError, UsageError
+from mss_cli.errors import DivergedError, MemoryExhausted, UsageError
 from mss_cli.files import output_error, temporary_name
 from mss_cli.training.batches import Batch
 from mss_cli.training.objective import Objective
@@ -74,7 +74,10 @@ class Hooks(Protocol):
         """Take one update; `averaged` are the weights to validate and keep."""
 
     def saved(self, step: int, averaged: nn.Module) -> None:
-        """Take notice that the state after `step` updates was written."""
+        """Take notice that the state after `step` updates is about to be written."""
+
+    def finish(self, step: int, averaged: nn.Module) -> None:
+        """Complete what a user expects of an ended training; called again where it is complete already."""
 
     def state(self) -> dict[str, float]:
         """Give what must survive a kill."""
@@ -154,6 +157,8 @@ def fit(
         If the gradients stay without finite values.
     UsageError
         If the state does not fit the network.
+    MemoryExhausted
+        If the device has too little memory.
     OutputError
         If the state cannot be written.
     """
@@ -182,11 +187,16 @@ def fit(
         data = batches(start, trainer.global_rank, trainer.world_size)
         try:
             trainer.fit(module, data, ckpt_path=None if resume is None else str(resume), weights_only=True)
+        except torch.OutOfMemoryError as error:
+            hint = "lower `training.batch` and raise `training.accumulate`"
+            raise MemoryExhausted("the device has too little memory for this training", hint=hint) from error
         except RuntimeError as error:
             if resume is not None and "state_dict" in str(error):
                 hint = "resume with the recipe it was made with, or use `--resume never`"
                 raise UsageError("the run to resume has another network", path=str(resume), hint=hint) from error
             raise
+        if trainer.is_global_zero:
+            hooks.finish(trainer.global_step, module.averaged)  # a state without updates left runs none of our hooks
     return Fitted(trainer.global_step, keeper.out_of_time)
 
 
@@ -283,7 +293,7 @@ class _Keeper(Callback):
     """Reports updates, writes the state between two of them, and watches the time."""
 
     def __init__(self, hooks: Hooks, state: Path, training: Training, max_minutes: float | None) -> None:
-        self._hooks, self._path = hooks, state
+        self._hooks, self._path, self._accumulate = hooks, state, training.accumulate
         self._interval = training.checkpoint_minutes * _SECONDS_PER_MINUTE
         now = time.monotonic()
         self._deadline = math.inf if max_minutes is None else now + max_minutes * _SECONDS_PER_MINUTE
@@ -298,10 +308,15 @@ class _Keeper(Callback):
         self._saved_at = self._ended = self._step_began = time.monotonic()
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Batch, place: int) -> None:
-        """Count the wait; write the state here, where the update before is wholly done for Lightning too."""
+        """Count the wait; write the state here, where the update before is wholly done for Lightning too.
+
+        Within an update that accumulates there is a gradient that no state holds.
+        """
         now = time.monotonic()
         self._waited += now - self._ended
-        if now - self._saved_at >= self._interval and trainer.global_step > self._saved_step:
+        if place % self._accumulate or trainer.global_step <= self._saved_step:
+            return
+        if _agreed(trainer, now - self._saved_at >= self._interval):
             self._save(trainer, module)
 
     def on_train_batch_end(
@@ -332,12 +347,14 @@ class _Keeper(Callback):
             self._hooks.after_step(report, module.averaged)
         self._waited = 0.0
         self._ended = self._step_began = time.monotonic()
-        if self._ended >= self._deadline and trainer.global_step < trainer.max_steps:
+        if trainer.global_step < trainer.max_steps and _agreed(trainer, self._ended >= self._deadline):
             self.out_of_time = True
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Write the last state."""
+        if trainer.is_global_zero and isinstance(module, _Module):
+            self._hooks.finish(trainer.global_step, module.averaged)
         self._save(trainer, module)
 
     def state_dict(self) -> dict[str, Any]:
@@ -349,6 +366,9 @@ class _Keeper(Callback):
         self._hooks.restore(state_dict["hooks"])
 
     def _save(self, trainer: Trainer, module: LightningModule) -> None:
+        # First what goes with it: a kill in between then costs updates, and never leaves a last state without weights.
+        if trainer.is_global_zero and isinstance(module, _Module):
+            self._hooks.saved(trainer.global_step, module.averaged)
         temporary = temporary_name(self._path)
         try:
             trainer.save_checkpoint(temporary)
@@ -361,8 +381,11 @@ class _Keeper(Callback):
         finally:
             temporary.unlink(missing_ok=True)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
-        if trainer.is_global_zero and isinstance(module, _Module):
-            self._hooks.saved(trainer.global_step, module.averaged)
+
+
+def _agreed(trainer: Trainer, here: bool) -> bool:
+    """Give the first process's answer to all: clocks differ, and one that goes another way leaves the rest waiting."""
+    return here if trainer.world_size == 1 else bool(trainer.strategy.broadcast(here))
 
 
 def learning_rate_factor(settings: Optimizer, step: int, *, steps: int) -> float:

@@ -297,6 +297,18 @@ class RecipeExamples:
         return total
 
 
+def check_sources(sources: Sequence[Songs], stems: Mapping[str, Sequence[str]]) -> None:
+    """Refuse sources that give no examples, before anything is read.
+
+    Raises
+    ------
+    UsageError
+        If a stem is given by no source, or is listed twice.
+    """
+    check_stems(stems)
+    _check_given({name: _choices(sources, stems, name) for name in stems})
+
+
 def coherent_share(mixing: Mixing, step: int) -> float:
     """Give the share of coherent examples at an update: from `coherent` to `coherent_end`, linear, then constant."""
     if mixing.coherent_end is None:

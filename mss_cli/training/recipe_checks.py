@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Wrong = tuple[Key, str]
 _UNKNOWN = re.compile(r"unknown (\w+) `(.*?)`(?:, did you mean `(.*?)`\?)? \(allowed: (.*)\)")
+# Steps after which the vocals do not have the pitch, at the time, that the teacher was asked for before.
+_MOVES_PITCH = frozenset({"tempo-change", "pitch-shift", "resampling", "stem-dropout"})
 # A mistake is taken out so that the next one can be found; more than these are not looked for.
 _MOST_TRIES = 50
 
@@ -49,6 +51,9 @@ def find_wrong(parts: Parts) -> Iterator[Wrong]:
         yield from _pitch(built, parts.loss, parts.teacher)
     if parts.data is not None and parts.teacher is not None and parts.teacher.kind == "labels":
         yield from _labels(parts.data)
+    if parts.teacher is not None:
+        yield from _unfaithful(("augmentation", "stem"), parts.stem_steps)
+        yield from _unfaithful(("augmentation", "track"), parts.track_steps)
 
 
 def _network(network: Network) -> tuple[list[Wrong], "Built | None"]:
@@ -259,3 +264,11 @@ def _labels(data: Data) -> Iterator[Wrong]:
             if source.kind != "notes":
                 text = f"`{source.kind}` has no labels of pitch, which teacher `labels` needs; allowed: notes"
                 yield ("data", place, number, "kind"), text
+
+
+def _unfaithful(start: Key, steps: Sequence[Step]) -> Iterator[Wrong]:
+    """A salience is made before the augmentation, and so must still be true after it."""
+    for number, step in enumerate(steps):
+        if step.step in _MOVES_PITCH:
+            text = f"`{step.step}` changes the vocals and not their salience; leave it out, or write `teacher: null`"
+            yield (*start, number, "step"), text

@@ -1,8 +1,11 @@
 """A training from its recipe to its weights: what `mss-cli train` calls."""
 
+import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mss_cli.devices import has_fast_bf16, resolve_device
-from mss_cli.errors import UsageError
-from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted
+from mss_cli.errors import Interruption, UsageError
+from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted, ignore
 from mss_cli.training import run_folder
 from mss_cli.training.batches import Batch, fill, loader
 from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
+from mss_cli.training.mixing import check_sources
 from mss_cli.training.network import Trainable, first_network, objective_of
 from mss_cli.training.objective import Objective
 from mss_cli.training.recipe import AnySource, Recipe
@@ -82,32 +86,63 @@ def train(request: Request, listener: Listener) -> RunFolder:
         the training diverged.
     """
     recipe = request.loaded.recipe
+    if not run_folder.is_first_process():
+        listener = ignore
     machine = resolve_machine(request, listener)
     network = first_network(recipe)
+    objective = objective_of(recipe, network)
     _sources(recipe)
     folder = request.output if request.output is not None else Path("runs") / recipe.name
-    run, state = run_folder.open_run(folder, print_config(request.loaded), resume=request.resume)
-    run_folder.write_facts(run.facts, run_folder.facts(sys.argv, seed=recipe.training.seed))
-    parts = _Parts(recipe, run, network, objective_of(recipe, network), listener)
+    text = print_config(request.loaded)
+    state = run_folder.find_state(folder, text, resume=request.resume)
     step = 0 if state is None else state_step(state)
-    parts.prepare_songs(step)
-    watch = parts.watch(machine)
-    listener(parts.started(machine, step))
-    fitted = fit(
-        network,
-        parts.objective,
-        parts.batches(pin=machine.accelerator == "cuda"),
-        augment=augmenter(recipe, network),
-        training=recipe.training,
-        optimizer=recipe.optimizer,
-        machine=machine,
-        hooks=watch,
-        state=run.state,
-        resume=state,
-        tensorboard=run.tensorboard,
-    )
-    listener(_finished(run, recipe, watch, fitted))
+    with run_folder.held(folder), _without_leftovers():
+        run = run_folder.begin(folder, text, seed=recipe.training.seed, anew=request.resume == "never")
+        parts = _Parts(recipe, run, network, objective, listener)
+        parts.prepare_songs(step)
+        watch = parts.watch(machine)
+        listener(parts.started(machine, step))
+        with _one_voice():
+            fitted = fit(
+                network,
+                parts.objective,
+                parts.batches(pin=machine.accelerator == "cuda"),
+                augment=augmenter(recipe, network),
+                training=recipe.training,
+                optimizer=recipe.optimizer,
+                machine=machine,
+                hooks=watch,
+                state=run.state,
+                resume=state,
+                tensorboard=run.tensorboard,
+            )
+        listener(_finished(run, recipe, watch, fitted))
     return run
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Let the processes that Lightning starts with our own command line, one per further device, give no events."""
+    command = sys.argv
+    sys.argv = [word for word in command if word != "--json"]
+    try:
+        yield
+    finally:
+        sys.argv = command
+
+
+@contextmanager
+def _without_leftovers() -> Iterator[None]:
+    """End the loaders' processes where a signal ends this one: it dies by the signal, without Python's own tidying.
+
+    The frames of the error keep everything alive that was under way.
+    """
+    try:
+        yield
+    except Interruption as interruption:
+        traceback.clear_frames(interruption.__traceback__)
+        gc.collect()
+        raise
 
 
 def plan(request: Request, listener: Listener) -> list[str]:
@@ -142,11 +177,13 @@ def _sources(recipe: Recipe) -> list[tuple[Role, AnySource, int]]:
     data, seed = recipe.data, recipe.training.seed
     hold_out = uses_validation(data.valid)
     roles: tuple[tuple[Role, Sequence[AnySource]], ...] = (("train", data.train), ("valid", data.valid))
-    return [
-        (role, source, len(open_songs(source, seed, role=role, hold_out=hold_out)))
-        for role, sources in roles
-        for source in sources
-    ]
+    found: list[tuple[Role, AnySource, int]] = []
+    for role, sources in roles:
+        opened = [open_songs(source, seed, role=role, hold_out=hold_out) for source in sources]
+        if opened:
+            check_sources(opened, data.stems)
+        found += [(role, source, len(songs)) for source, songs in zip(sources, opened, strict=True)]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +267,8 @@ def state_step(state: Path) -> int:
     """
     try:
         content = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
+        if not content.keys() >= {"state_dict", "optimizer_states", "loops", "pytorch-lightning_version"}:
+            raise KeyError("state_dict")
         return int(content["global_step"])
     except Exception as error:
         hint = "give a `state.ckpt` that `mss-cli train` wrote, or use `--resume never`"

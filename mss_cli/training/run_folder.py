@@ -1,13 +1,16 @@
 """The folder of a training: its recipe, what made it, its state, curves and weights."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from mss_cli.errors import UsageError
+from mss_cli.errors import ExitCode, MssError, UsageError
 from mss_cli.files import make_folder, output_error, temporary_name
 from mss_cli.version import version
 
@@ -68,53 +71,146 @@ class RunFolder:
         return self.path / "cache"
 
 
-def open_run(folder: Path, recipe: str, *, resume: str) -> tuple[RunFolder, Path | None]:
-    """Decide whether a run begins or goes on, and from where.
+def find_state(folder: Path, recipe: str, *, resume: str) -> Path | None:
+    """Decide whether a run begins or goes on, and from where; nothing is changed.
 
     Parameters
     ----------
     folder : Path
-        Of the run; made if it is missing.
+        Of the run; need not exist.
     recipe : str
         The effective recipe.
     resume : str
-        "auto": from the state in the folder if there is one; "never": anew, replacing what is there; else the path
-        of a state.
+        "auto": from the state in the folder if there is one; "never": anew; else the path of a state.
 
     Returns
     -------
-    tuple of RunFolder and Path or None
+    Path or None
         The state to continue from.
 
     Raises
     ------
     UsageError
         If the state is missing, or the folder holds a run of another recipe.
+    """
+    run = RunFolder(folder)
+    if resume == "never":
+        return None
+    if resume == "auto":
+        _refuse_other_recipe(run, recipe)
+        return run.state if run.state.exists() else None
+    state = Path(resume)
+    if not state.is_file():
+        raise UsageError("no such state to resume from", path=resume, hint="give a `state.ckpt`, `auto` or `never`")
+    return state
+
+
+def begin(folder: Path, recipe: str, *, seed: int, anew: bool) -> RunFolder:
+    """Make a folder that of a run, and write what the run is; the first process alone does so.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    recipe : str
+        The effective recipe.
+    seed : int
+    anew : bool
+        Remove what an earlier run left there.
+
+    Raises
+    ------
     OutputError
         If the folder cannot be written.
     """
     run = RunFolder(folder)
     make_folder(folder)
-    if resume == "never":
-        for path in (run.state, run.curves, run.best, run.last):
-            path.unlink(missing_ok=True)
-        state = None
-    elif resume == "auto":
-        _refuse_other_recipe(run, recipe)
-        state = run.state if run.state.exists() else None
-    else:
-        state = Path(resume)
-        if not state.is_file():
-            raise UsageError("no such state to resume from", path=resume, hint="give a `state.ckpt`, `auto` or `never`")
-    write_text(run.recipe, recipe)
-    return run, state
+    if is_first_process():
+        if anew:
+            for path in (run.state, run.curves, run.best, run.last):
+                _remove(path)
+        write_text(run.recipe, recipe)
+        write_text(run.facts, json.dumps(facts(sys.argv, seed=seed), indent=2) + "\n")
+    return run
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+class RunBusy(MssError):
+    """Another process trains in the folder."""
+
+    code: ClassVar[ExitCode] = ExitCode.TEMPORARY
+
+
+def is_first_process() -> bool:
+    """Tell whether this process writes the run: on several devices or nodes one does, the others only compute.
+
+    Read from what torchrun, SLURM and Lightning tell the processes that they start.
+    """
+    names = ("RANK",) if "RANK" in os.environ else ("SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the lock goes with the process, however it ends.
+
+    What a killed process left half-written is removed. Where the system has no locks nobody is kept out.
+
+    Raises
+    ------
+    RunBusy
+        If another process holds it.
+    OutputError
+        If the folder cannot be made.
+    """
+    if not is_first_process():
+        yield
+        return
+    make_folder(folder)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        if _locked(descriptor, folder):
+            for path in folder.glob(".*.part"):
+                path.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, folder: Path) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "wait for it, or choose another `--output`"
+        raise RunBusy("another process trains there", path=str(folder), hint=hint) from error
+    except (ImportError, OSError):  # no such system, or a file system without locks
+        return False
+    return True
 
 
 def _refuse_other_recipe(run: RunFolder, recipe: str) -> None:
-    """A run may go on with more steps or other folders and workers, not with another network, loss or seed."""
+    """A run may go on with more steps, another cache or number of workers, not with other data, network or loss."""
+    import yaml
+
     if not run.state.exists() or not run.recipe.exists():
         return
-    ours, theirs = (_without_changeable(text) for text in (recipe, run.recipe.read_text(encoding="utf-8")))
+    ours = _without_changeable(recipe)
+    try:
+        theirs = _without_changeable(run.recipe.read_text(encoding="utf-8"))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        hint = "remove it to go on with the recipe given, or use `--resume never` to begin anew"
+        raise UsageError("is no recipe any more", path=str(run.recipe), hint=hint) from error
     if ours != theirs:
         changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         hint = "use another `--output`, or `--resume never` to begin anew"
@@ -155,11 +251,6 @@ def facts(command: list[str], *, seed: int) -> dict[str, Json]:
         "versions": versions,
         "git": {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))},
     }
-
-
-def write_facts(path: Path, content: Mapping[str, Json]) -> None:
-    """Write them as JSON."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -59,7 +59,7 @@ class Watch:
         self._steps, self._validate_steps, self._audio_seconds = steps, validate_steps, audio_seconds
         self._listener = listener
         self.seconds = self._waited = 0.0
-        self.lost_updates = self._step = 0
+        self.lost_updates = 0
         self._best = -math.inf
         self._scores: dict[str, float] = {}
         self._told_at, self._told_step, self._told_seconds, self._told_waited = 0.0, 0, 0.0, 0.0
@@ -71,7 +71,7 @@ class Watch:
         if self._curves is None:
             self._curves = self._open_curves(report.step - 1)
             self._told_step, self._told_seconds, self._told_waited = report.step - 1, self.seconds, self._waited
-        self._step, self.lost_updates = report.step, report.lost_updates
+        self.lost_updates = report.lost_updates
         self.seconds += report.seconds
         self._waited += report.waiting_seconds
         values = {**report.terms, "learning_rate": report.learning_rate, "waiting_seconds": report.waiting_seconds}
@@ -81,7 +81,7 @@ class Watch:
             self._validate(report.step, averaged)
 
     def saved(self, step: int, averaged: nn.Module) -> None:
-        """Write the last weights beside the state, and the best ones if nothing validates them."""
+        """Write the last weights before the state, and the best ones if nothing validates them."""
         self._save(self._last_path, averaged, step, self.seconds, self._scores)
         if not self._validation:
             self._save(self._best_path, averaged, step, self.seconds, self._scores)
@@ -104,10 +104,14 @@ class Watch:
         """Share of the training time spent waiting for data."""
         return self._waited / self.seconds if self.seconds else 0.0
 
-    def finish(self, averaged: nn.Module) -> None:
-        """Make sure that there are best weights, also where the last update was no validation's."""
+    def finish(self, step: int, averaged: nn.Module) -> None:
+        """Make sure that there are weights, also where no update was a validation's, or none was left to be done."""
         if self._validation and not self._best_path.exists():
-            self._validate(self._step, averaged)
+            self._validate(step, averaged)
+        if not self._last_path.exists() or not self._best_path.exists():
+            self.saved(step, averaged)
+        if not self._best_path.exists():  # no example of the validation has a score
+            self._save(self._best_path, averaged, step, self.seconds, self._scores)
 
     def _validate(self, step: int, averaged: nn.Module) -> None:
         scores = validate(self._objective, averaged, self._validation)

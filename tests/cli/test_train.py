@@ -132,6 +132,25 @@ def test_the_time_limit_ends_cleanly_and_the_next_call_goes_on(recipe, tmp_path,
     assert events[-2]["step"] == 6
 
 
+def test_a_run_that_its_time_limit_ends_before_a_validation_has_the_best_weights_too(recipe, tmp_path):
+    flags = ["--set", "training.validate_steps=100", "--set", "training.steps=200", "--max-minutes", "0.0000001"]
+    assert train(recipe, tmp_path / "run", "-q", *flags) == 0
+    card = read_card(tmp_path / "run" / "best.safetensors")
+    assert (card.steps, set(card.scores)) == (1, {"vocals"})
+
+
+def test_weights_that_are_gone_come_back_from_the_state_of_a_finished_run(recipe, tmp_path):
+    run = tmp_path / "run"
+    assert train(recipe, run, "-q") == 0
+    before = load_file(run / "last.safetensors")
+    for name in ("best", "last"):
+        (run / f"{name}.safetensors").unlink()
+    assert train(recipe, run, "-q") == 0
+    after = load_file(run / "last.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert read_card(run / "best.safetensors").steps == 6
+
+
 def test_a_run_of_another_recipe_is_not_continued(recipe, tmp_path, capsys):
     assert train(recipe, tmp_path / "run", "-q") == 0
     assert train(recipe, tmp_path / "run", "--set", "training.batch=3") == 2

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import math
 from dataclasses import replace
 
@@ -52,6 +53,9 @@ class Recorder:
     def saved(self, step, averaged):
         self.saves.append(step)
 
+    def finish(self, step, averaged):
+        self.finished = step
+
     def state(self):
         return {"seconds": float(len(self.reports))}
 
@@ -104,6 +108,21 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, kill
     whole, killed = state_of(tmp_path / "whole"), state_of(tmp_path / "killed")
     assert whole.keys() == killed.keys()
     assert same_bits(whole, killed)
+
+
+@pytest.mark.parametrize("interval", range(5, 12))
+def test_a_state_written_at_any_time_resumes_to_the_same_bits_with_accumulated_batches(tmp_path, monkeypatch, interval):
+    """Every look at the clock takes a second, so that intervals end before and within updates."""
+    ticks = itertools.count()
+    monkeypatch.setattr("mss_cli.training.loop.time.monotonic", lambda: float(next(ticks)))
+    training = Training(steps=6, batch=1, accumulate=3, checkpoint_minutes=interval / 60)
+    train(tmp_path / "whole", training=training)
+    with pytest.raises(KilledHere):
+        train(tmp_path / "killed", training=training, hooks=Recorder(kill_after=4))
+    state = tmp_path / "killed" / "state.ckpt"
+    assert torch.load(state, weights_only=True)["global_step"] in (1, 2, 3)
+    train(tmp_path / "killed", training=training, resume=state)
+    assert same_bits(state_of(tmp_path / "whole"), state_of(tmp_path / "killed"))
 
 
 def test_a_run_in_two_processes_of_loading_gives_the_same_bits(tmp_path):

@@ -351,3 +351,17 @@ def test_a_recipe_says_where_it_comes_from_in_its_first_line():
         assert re.search(r"thesis \(Jansson 2019\)|Jansson, \"Musical source separation", head.replace("\n# ", " ")), (
             path
         )
+
+
+@pytest.mark.parametrize("stage", ["stem", "track"])
+@pytest.mark.parametrize("step", ["tempo-change", "pitch-shift", "resampling", "stem-dropout"])
+def test_a_salience_is_not_learned_from_vocals_that_a_step_moves_away_from_it(tmp_path, step, stage):
+    learns = SMALL.replace("thesis-vocals", "joint-pitch-only").replace("magnitude-l1", "salience-l2")
+    path = write(tmp_path, f"{learns}teacher: {{kind: pyin}}\naugmentation:\n  {stage}: [{{step: {step}}}]\n")
+    assert any(f"`{step}` changes the vocals and not their salience" in line for line in mistakes_of(path))
+
+
+def test_levels_may_change_where_a_salience_is_learned(tmp_path):
+    learns = SMALL.replace("thesis-vocals", "joint-pitch-only").replace("magnitude-l1", "salience-l2")
+    path = write(tmp_path, f"{learns}teacher: {{kind: pyin}}\naugmentation:\n  stem: [{{step: gain}}]\n")
+    assert read_recipe(path).recipe.augmentation.stem[0].step == "gain"
