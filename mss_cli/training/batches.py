@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
 from typing import ClassVar, Protocol, TypeVar
@@ -250,12 +251,27 @@ class LoaderDied(MssError):
 def _living(loaded: Iterable[Item]) -> Iterator[Item]:
     """Give what a loader gives; torch says that a worker is dead in words only."""
     try:
-        yield from loaded
+        with _signals_held():
+            items = iter(loaded)
+        yield from items
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
         hint = "run the command again to go on; if memory is short, with fewer `data.workers`"
         raise LoaderDied("a process that makes examples was killed", hint=hint) from error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Start processes with SIGINT and SIGHUP held back, which they inherit: they mean nothing to a half-born one."""
+    if not hasattr(signal, "pthread_sigmask"):  # not a POSIX system
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from mss_cli.main import main
 from mss_cli.training.curves import read_curves
+from mss_cli.training.run_folder import held, is_first_process
 from mss_cli.weights.store import read_card
 from training_songs import write_songs
 
@@ -172,6 +173,84 @@ def test_a_damaged_state_is_told_in_one_line(recipe, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "state.ckpt: is not the state of a training, or is damaged" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "told"),
+    [
+        (b"\xff", 2, "recipe.yaml: is no recipe any more"),
+        (b"a: [b", 2, "recipe.yaml: is no recipe any more"),
+        (b"data: 3", 2, "recipe.yaml: is no recipe any more"),
+    ],
+)
+def test_a_damaged_recipe_of_a_run_is_told_in_one_line(recipe, tmp_path, capsys, content, code, told):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "state.ckpt").touch()
+    (run / "recipe.yaml").write_bytes(content)
+    assert train(recipe, run) == code
+    assert told in capsys.readouterr().err
+
+
+def test_damaged_curves_do_not_stop_a_run(recipe, tmp_path):
+    run = tmp_path / "run"
+    assert train(recipe, run, "-q") == 0
+    kept = (run / "curves.csv").read_bytes()
+    (run / "curves.csv").write_bytes(kept + b"\xff\xfe\0junk,,,\r1,2\n")
+    assert train(recipe, run, "-q", "--set", "training.steps=7") == 0
+    assert (run / "curves.csv").read_bytes().startswith(kept)
+    assert {point.step for point in read_curves(run / "curves.csv")} == set(range(1, 8))
+
+
+def test_a_state_that_is_not_there_leaves_no_folder_behind(recipe, tmp_path, capsys):
+    assert train(recipe, tmp_path / "run", "--resume", str(tmp_path / "nowhere.ckpt")) == 2
+    assert "no such state to resume from" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stem_that_no_song_has_is_told_before_anything_is_written(recipe, tmp_path, capsys):
+    flags = ["--set", "data.stems={vocals: [voice], other: [drums]}"]
+    assert train(recipe, tmp_path / "run", *flags) == 2
+    assert train(recipe, tmp_path / "run", *flags, "--dry-run") == 2
+    assert capsys.readouterr().err.count("no source gives the stem `vocals`") == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_do_not_train_in_one_folder(recipe, tmp_path, capsys):
+    run = tmp_path / "run"
+    with held(run):
+        assert train(recipe, run) == 75
+    assert "run: another process trains there" in capsys.readouterr().err
+    assert not (run / "recipe.yaml").exists()
+    (run / ".state.ckpt.0.1.part").touch()  # of a killed process
+    assert train(recipe, run, "-q") == 0
+    assert not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_one_of_several_processes_writes_the_run(monkeypatch, name):
+    for other in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(other, raising=False)
+    assert is_first_process()
+    monkeypatch.setenv(name, "1")
+    assert not is_first_process()
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_gives_one_stream_of_events(recipe, tmp_path):
+    """The second process begins by itself, with the command line of the first."""
+    command = [
+        sys.executable, "-m", "mss_cli", "train", str(recipe), "-o", str(tmp_path / "run"), "--device", "cpu",
+        "--precision", "fp32", "--threads", "1", "--devices", "2", "--json", "--max-minutes", "0.0001",
+        "--set", "training.steps=1000",
+    ]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "models")])}
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    names = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
+    assert (names[0], names[-1]) == ("run_started", "run_finished")
+    assert [names.count(name) for name in ("run_started", "training_started", "run_finished")] == [1, 1, 1]
+    assert json.loads(ended.stdout.splitlines()[-2])["out_of_time"]
 
 
 def test_the_effective_recipe_is_printed_as_a_recipe(recipe, tmp_path, capsys):

@@ -1,6 +1,8 @@
 import errno
 import itertools
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_cli.errors import DatasetError, OutputError
+from mss_cli.errors import DatasetError, ExitCode, OutputError
 from mss_cli.events import Warned
-from mss_cli.training.batches import StepSampler, collate, fill, loader
+from mss_cli.training.batches import LoaderDied, StepSampler, collate, fill, loader
 from mss_cli.training.examples import Example, Key, Skipped
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Mixing, SongSource
@@ -201,3 +203,30 @@ def test_the_wait_counts_what_making_takes_and_not_what_the_network_takes(monkey
     for _ in itertools.islice(iter(batches), 3):
         clock.now += 5.0
     assert batches.waited_seconds == pytest.approx(3 * 2 * 0.1)
+
+
+class Deadly:
+    """Examples whose maker is killed, as by a system that is short of memory."""
+
+    def __getitem__(self, key):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_told_with_what_to_do(tmp_path):
+    with pytest.raises(LoaderDied, match="was killed; run the command again to go on") as caught:
+        first(loader(Deadly(), batch=1, start=lambda: 0, workers=1), 1)
+    assert caught.value.code == ExitCode.TEMPORARY
+
+
+class Masked:
+    """Examples that tell which signals are held back where they are made."""
+
+    def __getitem__(self, key):
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return Example(np.full((1, 1, 1), signal.SIGINT in held, np.float32), None, 0)
+
+
+def test_an_interrupt_of_the_terminal_does_not_reach_a_worker_and_is_not_held_back_here():
+    (batch,) = first(loader(Masked(), batch=1, start=lambda: 0, workers=1), 1)
+    assert float(batch.stems) == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
