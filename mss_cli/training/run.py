@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mss_cli.devices import has_fast_bf16, resolve_device
-from mss_cli.errors import Interruption, UsageError
+from mss_cli.errors import Interruption, OutputError, UsageError
 from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted, ignore
 from mss_cli.training import run_folder
 from mss_cli.training.batches import Batch, fill, loader
@@ -309,7 +310,11 @@ def save_weights(
         scores={name: round(value, 4) for name, value in scores.items()},
     )
     state: dict[str, Tensor] = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    save_checkpoint(path, state, card)
+    try:
+        save_checkpoint(path, state, card)
+    except SafetensorError as error:  # what writes the file gives no OSError
+        hint = "check the space and the folder; run the command again to go on"
+        raise OutputError(f"cannot write: {error}", path=str(path), hint=hint) from error
 
 
 def resolve_machine(request: Request, listener: Listener) -> Machine:

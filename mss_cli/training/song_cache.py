@@ -207,8 +207,8 @@ class SongCache:
     def _open(self, key: str) -> CachedSong | None:
         try:
             return _opened(self._folder / f"{key}.json", self.form.sample_rate)
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, EOFError, ValueError, KeyError, TypeError):
+            return None  # not there, or damaged: it is made again
 
     def _refuse_broken(self, key: str, path: Path) -> None:
         try:

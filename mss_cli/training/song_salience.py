@@ -139,9 +139,18 @@ def _drawn(song: CachedSong, times: NDArray[np.float64]) -> Salience:
 def _heard(teacher: Listening, cache: SongCache, song: CachedSong, stem: int, rate: int) -> NDArray[np.float16]:
     """Map the teacher's answer for a whole song into memory, asking it first if need be."""
     path = cache.beside(song, f"{stem}.{teacher.name}.npy")
-    if not path.exists():
+    answer = _kept(path)
+    if answer is None:
         mono = song.cut(stem, 0, song.samples).mean(axis=0, keepdims=True)  # (1, sample)
         vocals = np.concatenate(list(resample([mono], rate, SAMPLE_RATE, 1)), axis=1)[0]
-        write_array(path, teacher.salience(vocals).astype(np.float16))
-    answer: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+        answer = teacher.salience(vocals).astype(np.float16)
+        write_array(path, answer)
     return answer
+
+
+def _kept(path: Path) -> NDArray[np.float16] | None:
+    try:
+        kept: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError):
+        return None  # not there, or damaged: the teacher is asked again
+    return kept

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import signal
@@ -214,6 +215,27 @@ def test_a_stem_that_no_song_has_is_told_before_anything_is_written(recipe, tmp_
     assert train(recipe, tmp_path / "run", *flags, "--dry-run") == 2
     assert capsys.readouterr().err.count("no source gives the stem `vocals`") == 2
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_find_no_room_are_told_with_the_exit_code_for_output(recipe, tmp_path, capsys):
+    resource = pytest.importorskip("resource", reason="limits on the size of a file are of POSIX systems")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (140 * 1024, before[1]))
+    try:
+        code = train(recipe, tmp_path / "run", "-q", "--set", "network.settings.base_channels=64")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 6
+    assert "last.safetensors: cannot write" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("package", ["lightning", "tensorboard"])
+def test_a_package_that_training_needs_is_named_with_the_extra_that_brings_it(recipe, monkeypatch, capsys, package):
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else there(name))
+    assert main(["train", str(recipe), "--print-config"]) == 2
+    assert f"training needs the package `{package}`; install `mss-cli[train]`" in capsys.readouterr().err
 
 
 def test_two_do_not_train_in_one_folder(recipe, tmp_path, capsys):

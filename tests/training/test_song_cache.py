@@ -51,6 +51,20 @@ def test_sixteen_bit_files_come_back_bit_by_bit(tmp_path):
     np.testing.assert_array_equal(song.cut(1, 0, song.samples), rest)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"stems": ["vo', b"{}", b"\x93NUMPY\x01\x00v\x00{'descr'"])
+@pytest.mark.parametrize("suffix", ["json", "npy"])
+def test_a_damaged_file_of_the_cache_is_made_again(tmp_path, suffix, content):
+    write_songs(tmp_path / "songs", 1)
+    before = cache_of(tmp_path).song(songs_of(tmp_path / "songs"), 0)
+    kept = np.array(before.pcm)
+    (damaged,) = (tmp_path / "cache").glob(f"*.{suffix}")
+    damaged.unlink()  # what is mapped into memory stays whole
+    damaged.write_bytes(content)
+    song_cache._opened.cache_clear()  # as in another process
+    again = cache_of(tmp_path).song(songs_of(tmp_path / "songs"), 0)
+    np.testing.assert_array_equal(again.pcm, kept)
+
+
 def test_stems_beyond_full_scale_keep_their_shape(tmp_path):
     loud = np.array([[0.0, 3.0, -2.0, 1.0] * RATE], np.float32)
     song = cache_of(tmp_path, channels=1).song(played({"vocals": loud}), 0)

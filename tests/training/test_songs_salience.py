@@ -79,6 +79,17 @@ def test_a_teacher_is_asked_once_per_song_also_by_another_process(tmp_path):
     assert teacher.asked == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00v\x00{'descr'"])
+def test_a_damaged_answer_of_a_teacher_is_asked_for_again(tmp_path, content):
+    cache, teacher = cache_of(tmp_path), FrameNumbers()
+    song, pitch = song_of(tmp_path, cache), Pitch(THESIS, 22050, teacher=teacher)
+    before = cut_salience(pitch, cache, song, 0, 0, 512)
+    (answer,) = (tmp_path / "cache").glob(f"*{teacher.name}.npy")
+    answer.write_bytes(content)
+    np.testing.assert_array_equal(cut_salience(pitch, cache, song, 0, 0, 512), before)
+    assert teacher.asked == 2
+
+
 def test_notes_are_drawn_where_the_energy_of_their_tone_is(tmp_path):
     rate, frequency = 22050, LOWEST_HZ * 2**3.5
     time = np.arange(2 * rate) / rate
