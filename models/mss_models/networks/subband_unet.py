@@ -177,9 +177,13 @@ class Outlet(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map (batch, channel, frame, bin) to (batch, frame, plane, bin)."""
         frames = _frames(maps)  # (batch * frame, bin, channel)
-        weights = self.linear.weight.expand(frames.shape[0], -1, -1)  # (batch * frame, plane, channel)
-        planes = torch.baddbmm(self.linear.bias[:, None], weights, frames.transpose(1, 2))
-        return planes.view(maps.shape[0], maps.shape[2], *planes.shape[1:])  # (batch, frame, plane, bin)
+        if self.linear.weight.requires_grad and torch.is_grad_enabled():
+            # The other way would make a gradient of the weights for every frame.
+            planes = self.linear(frames).transpose(1, 2)  # (batch * frame, plane, bin)
+        else:
+            weights = self.linear.weight.expand(frames.shape[0], -1, -1)  # (batch * frame, plane, channel)
+            planes = torch.baddbmm(self.linear.bias[:, None], weights, frames.transpose(1, 2))
+        return planes.reshape(maps.shape[0], maps.shape[2], *planes.shape[1:])  # (batch, frame, plane, bin)
 
 
 class Block(nn.Module):
