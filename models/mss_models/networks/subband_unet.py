@@ -179,7 +179,7 @@ class Outlet(nn.Module):
         frames = _frames(maps)  # (batch * frame, bin, channel)
         if self.linear.weight.requires_grad and torch.is_grad_enabled():
             # The other way would make a gradient of the weights for every frame.
-            planes = self.linear(frames).transpose(1, 2)  # (batch * frame, plane, bin)
+            planes: Tensor = self.linear(frames).transpose(1, 2)  # (batch * frame, plane, bin)
         else:
             weights = self.linear.weight.expand(frames.shape[0], -1, -1)  # (batch * frame, plane, channel)
             planes = torch.baddbmm(self.linear.bias[:, None], weights, frames.transpose(1, 2))
