@@ -169,7 +169,8 @@ def fit(
             accelerator="gpu" if machine.accelerator == "cuda" else machine.accelerator,
             devices=machine.devices,
             num_nodes=machine.nodes,
-            strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
+            # Networks trained in phases leave a part of their weights without a gradient.
+            strategy="ddp_find_unused_parameters_true" if machine.devices * machine.nodes > 1 else "auto",
             precision=_PRECISIONS[machine.precision],
             max_epochs=-1,
             max_steps=training.steps,
