@@ -1,0 +1,71 @@
+"""Temporary files of runs that were killed: found by their names, removed by the next run on the folder."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mss_cli.batch.holders import process_exists, this_host
+from mss_cli.batch.locks import Lock
+
+# Of `mss_cli.files.temporary_name`: `.NAME.CHECKSUM.PID.part`. Other programs have `.part` files too; theirs stay.
+_NAMED = re.compile(rb"\..+\.[0-9a-f]{8}\.(?P<pid>[0-9]{1,10})\.part", re.DOTALL)
+# Of scratch files and the spool of stdin, which live under a name only for a moment, or as long as the run.
+_SPOOLED = re.compile(rb"\.mss-cli-(stdin-)?[a-z0-9_]{8}\.part")
+
+
+def remove_leftovers(
+    folder: Path, others: Sequence[Lock], *, lives: Callable[[int], bool] = process_exists
+) -> list[Path]:
+    """Remove the temporary files of dead runs below an output folder.
+
+    To be called with the folder's lock held, and before this run writes anything: files with its own process number
+    are an older run's.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder; links in it are not followed.
+    others : sequence of Lock
+        Of the runs beside this one, as `FolderLock.others` gives them: none if it runs without a shard. Beside sisters
+        on this host only files with the number of a dead process are removed; beside sisters on other hosts, whose
+        process numbers mean nothing here, nothing can be told and nothing is removed.
+    lives : callable
+        Tells whether a process of this host lives. Files of living ones stay: a run may have met us without a lock.
+
+    Returns
+    -------
+    list of Path
+        What was removed, sorted.
+    """
+    here = this_host()
+    if any(other.holder is None or other.holder.host != here for other in others):
+        return []
+    removed = []
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                listing = list(entries)
+        except OSError:
+            continue  # what cannot be read holds nothing that this run wrote
+        for entry in listing:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False) and _is_left(os.fsencode(entry.name), lives, spools=not others):
+                with suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108 - a Path for each file of a large tree costs more
+                    removed.append(Path(entry.path))
+    return sorted(removed)
+
+
+def _is_left(name: bytes, lives: Callable[[int], bool], *, spools: bool) -> bool:
+    if not name.endswith(b".part"):
+        return False
+    found = _NAMED.fullmatch(name)
+    if found is not None:
+        pid = int(found["pid"])
+        return pid == os.getpid() or not lives(pid)
+    # They say nothing about their run. Whoever still has one open keeps its content (POSIX).
+    return spools and _SPOOLED.fullmatch(name) is not None
