@@ -13,8 +13,13 @@ from torch.testing import assert_close
 from mss_models.catalog import ConfigurationError, build, configuration_of, shipped
 from mss_models.errors import ShapeError, StateMismatch
 from mss_models.networks.front_end import FrontEnd
-from mss_models.networks.subband_separator import SubbandSeparator, SubbandSettings, multiply_accumulates
-from mss_models.stft import StftSettings
+from mss_models.networks.subband_separator import (
+    SubbandSeparator,
+    SubbandSettings,
+    _Inverse,
+    multiply_accumulates,
+)
+from mss_models.stft import StftSettings, istft
 from separators import check_separator
 
 CPU = torch.device("cpu")
@@ -317,6 +322,19 @@ def test_mixtures_of_other_axes_are_refused(shape):
     for way in (made.separate, made):
         with pytest.raises(ShapeError, match="mixture"):
             way(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(16, 4), (16, 5), (16, 8)])
+@pytest.mark.parametrize("samples", [1, 23])
+def test_the_derivative_of_the_inverse_transform_is_its_transpose(n_fft, hop_length, samples):
+    grid = StftSettings(n_fft, hop_length)
+    torch.manual_seed(0)
+    spectrum = torch.randn(2, grid.bins, grid.frames(samples), dtype=torch.complex128, requires_grad=True)
+    weights = torch.randn(2, samples, dtype=torch.float64)
+    (istft(spectrum, grid, samples) * weights).sum().backward()
+    plain, spectrum.grad = spectrum.grad.clone(), None
+    (_Inverse.apply(spectrum, grid, samples) * weights).sum().backward()
+    assert_close(spectrum.grad, plain, rtol=0, atol=1e-12)
 
 
 def test_other_precisions_are_refused():

@@ -21,13 +21,14 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mss_models.masks import bounded_complex_mask, mixture_consistency
 from mss_models.networks.front_end import FrontEnd, check_mixture
 from mss_models.networks.states import check_state
 from mss_models.networks.subband_unet import Context, Skips, SubbandUnet, SubbandUnetSettings, frame_cost
 from mss_models.separator import Normalization, Precision
-from mss_models.stft import istft, stft
+from mss_models.stft import StftSettings, istft, stft
 
 SubbandHead = Literal["shares", "mask", "mapping"]
 Consistency = Literal["none", "equal", "energy"]
@@ -243,7 +244,8 @@ class SubbandSeparator(nn.Module):
         cells = _spectra(parts, heard.real, heard.imag, expansion.unsqueeze(1), head=self.settings.head)
         missing = front_end.stft.bins - front_end.bins
         spectra = nn.functional.pad(cells, (0, missing)).transpose(-1, -2)  # (batch, stem, channel, bin, frame)
-        return self._consistent(mixture, istft(spectra, front_end.stft, mixture.shape[-1]))
+        estimates: Tensor = _Inverse.apply(spectra, front_end.stft, mixture.shape[-1])  # type: ignore[no-untyped-call]
+        return self._consistent(mixture, estimates)
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Estimate the stems; see `mss_models.separator.Separator.separate`."""
@@ -329,3 +331,33 @@ def _spectra(
         first = torch.addcmul(first, parts[0], real)
         second = torch.addcmul(second, parts[0], imaginary)
     return torch.complex(first, second)
+
+
+class _Inverse(torch.autograd.Function):
+    """`istft` with a derivative that is one transform, half the work of taking its slices and sums apart.
+
+    The inverse multiplies each frame's inverse Fourier transform by the window over the sum of squared windows, which
+    has the period of the hop, and adds the frames up. Its transpose divides the signal by that sum and transforms it.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, spectrum: Tensor, grid: StftSettings, samples: int) -> Tensor:
+        """See `istft`."""
+        ctx.grid = grid  # type: ignore[attr-defined]
+        return istft(spectrum, grid, samples)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Give the derivative by the spectrum."""
+        grid: StftSettings = ctx.grid  # type: ignore[attr-defined]
+        squares = gradient.new_zeros(grid.overlap_frames * grid.hop_length)
+        squares[: grid.n_fft] = torch.hann_window(grid.n_fft, dtype=gradient.dtype, device=gradient.device).square()
+        total = squares.view(-1, grid.hop_length).sum(dim=0)  # (hop,)
+        samples = gradient.shape[-1]
+        spectrum = stft(gradient / total.repeat(-(-samples // grid.hop_length))[:samples], grid)
+        spectrum *= 2 / grid.n_fft
+        # All but the first and the last bin stand for two of the whole circle.
+        spectrum[..., 0, :] /= 2
+        spectrum[..., -1, :] /= 2
+        return spectrum, None, None
