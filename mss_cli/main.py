@@ -19,6 +19,9 @@ from mss_cli.stdout import write_line
 from mss_cli.version import version
 
 HELP = "Separate recorded music into stems: vocals, drums, bass, other."
+# Functions that PyAV and soundfile call from C, and after how long a signal that met one is tried again.
+_CALLBACKS = ("_Source.", "SoundFile._init_virtual_io.")
+_LATER_SECONDS = 0.01
 # Commands whose `--json` is a stream of events and so always ends with `run_finished`.
 _EVENT_COMMANDS = ("separate", "evaluate", "train")
 
@@ -151,6 +154,10 @@ def _signals() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for other in caught:
             signal.signal(other, signal.SIG_IGN)  # clean up once, undisturbed
+        if _inside_callback(frame):
+            signal.signal(signal.SIGALRM, lambda _, later: interrupt(number, later))
+            signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
+            return
         raise Interruption(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -163,6 +170,15 @@ def _signals() -> Iterator[None]:
     finally:
         for number in caught:
             signal.signal(number, before[number])
+
+
+def _inside_callback(frame: FrameType | None) -> bool:
+    """Tell whether a C library has called us back: it would print an exception, drop it, and go on."""
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith(_CALLBACKS):
+            return hasattr(signal, "setitimer")
+        frame = frame.f_back
+    return False
 
 
 def _end_by_signal(number: int, console: Console) -> None:

@@ -265,3 +265,45 @@ def test_a_file_called_dash_is_not_stdin(tmp_path):
     )
     assert done.returncode == 0
     assert (tmp_path / "out" / "-" / "bass.wav").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "wav"])
+def test_a_signal_that_meets_a_decoder_s_callback_is_not_lost(tmp_path, suffix, monkeypatch, capfd):
+    import av
+
+    from mss_cli.audio import libav
+    from mss_cli.errors import Interruption
+    from mss_cli.main import _signals
+
+    path = write_music(tmp_path / "song.wav", seconds=20.0)
+    if suffix == "mp3":
+        path = tmp_path / "song.mp3"
+        with av.open(str(tmp_path / "song.wav")) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream("libmp3lame", rate=44100)
+            for frame in source.decode(audio=0):
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+    reads = 0
+    read = libav._Source.read
+
+    def and_a_signal(self, size):
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, size)
+
+    and_a_signal.__qualname__ = "_Source.read"
+    and_a_signal.__code__ = and_a_signal.__code__.replace(co_qualname="_Source.read")
+    monkeypatch.setattr(libav._Source, "read", and_a_signal)
+    with _signals(), pytest.raises(Interruption):
+        decode_and_wait(libav, path)
+    assert reads >= 2
+    assert capfd.readouterr().err == ""
+
+
+def decode_and_wait(libav, path):
+    with libav.open_input(path) as container:
+        for _ in container.decode(audio=0):
+            pass
+    time.sleep(1)  # a short file may be decoded before the second try
