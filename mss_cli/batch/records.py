@@ -178,23 +178,31 @@ def check_unchanged(path: Path, content: Content) -> None:
         raise InputError("changed while it was separated", path=str(path), hint="run the command again")
 
 
-def written_files(folder: Path, named: Sequence[tuple[str, Path]]) -> tuple[WrittenFile, ...]:
-    """Describe finished files for the record in `folder`.
+def written_files(folder: Path, named: Sequence[tuple[str, Path, Path]]) -> tuple[WrittenFile, ...]:
+    """Describe finished files for the record in `folder`, before they get their final names.
+
+    Under a final name a file may already be that of another run; a rename keeps size and time.
+
+    Parameters
+    ----------
+    folder : Path
+        The record's.
+    named : sequence of (str, Path, Path)
+        Stem or kind; the path it has now; its final path, below `folder`.
 
     Raises
     ------
     OutputError
-        If one is missing, cannot be read, or lies elsewhere.
+        If one is missing, cannot be read, or will lie elsewhere.
     """
     written = []
-    for name, path in named:
+    for name, current, final in named:
         try:
-            content = read_content(path)
-            written.append(WrittenFile(name, path.relative_to(folder), content))
+            written.append(WrittenFile(name, final.relative_to(folder), read_content(current)))
         except InputError as error:
-            raise OutputError(f"cannot be read again: {error.message}", path=str(path), hint=error.hint) from error
+            raise OutputError(f"cannot be read again: {error.message}", path=str(final), hint=error.hint) from error
         except ValueError as error:
-            raise OutputError("lies outside its record's folder", path=str(path)) from error
+            raise OutputError("lies outside its record's folder", path=str(final)) from error
     return tuple(written)
 
 

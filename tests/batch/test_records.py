@@ -53,7 +53,7 @@ class Done:
         retire_record(self.record)
         for stem in self.stems:
             stem.write_bytes(content)
-        files = written_files(self.record.parent, list(zip(SETTINGS.stems, self.stems, strict=True)))
+        files = written_files(self.record.parent, list(zip(SETTINGS.stems, self.stems, self.stems, strict=True)))
         write_record(self.record, Record(self.input, source, MODEL, SETTINGS, HOW, files))
 
     def decide(self, **options):
@@ -189,6 +189,14 @@ def test_no_record_is_written_over_stems_of_another_run(done):
     assert not done.record.exists()
 
 
+def test_a_file_that_is_gone_or_lies_elsewhere_is_named(done):
+    folder = done.record.parent
+    with pytest.raises(OutputError, match=r"gone\.wav: cannot be read again: no such file"):
+        written_files(folder, [("vocals", folder / "gone.part", folder / "gone.wav")])
+    with pytest.raises(OutputError, match="lies outside its record's folder"):
+        written_files(folder, [("vocals", done.input, done.input)])
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=20).filter(
     lambda text: text not in (".", "..")
 )
@@ -204,7 +212,7 @@ NAME = st.one_of(
 def test_a_record_comes_back_as_it_was_written(tmp_path_factory, name, stem, mtime, gain):
     folder = tmp_path_factory.mktemp("record")
     (folder / name).write_bytes(b"x")
-    files = written_files(folder, [(stem, folder / name)])
+    files = written_files(folder, [(stem, folder / name, folder / name)])
     record = Record(
         Path(name),
         replace(files[0].content, mtime_ns=mtime),
