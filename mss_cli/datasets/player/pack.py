@@ -7,18 +7,20 @@ file named there a table of its items: `phrases.csv` where kind is `phrases`, el
 import csv
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from mss_cli.datasets.player.contours import Contour, follow
 from mss_cli.datasets.player.pitch import PitchTrack, track_pitch
 from mss_cli.datasets.player.samples import BrokenFile, SampleCache
 from mss_cli.errors import DatasetError
 
 SAMPLE_RATE = 44100  # Hz, of everything played
+LONGEST_SECONDS = 14.0  # of a phrase that is sung again
 STEMS = ("vocals", "drums", "bass", "other")
 Audio = NDArray[np.float32]
 Listener = Callable[[BrokenFile], None]
@@ -55,6 +57,8 @@ class Item:
         Beats per minute of a phrase, where its name tells it.
     bandwidth_hz : float
         There is nothing above this frequency in the recording.
+    voice : str
+        Name of the singer or speaker, where it is known.
     """
 
     file: Path
@@ -68,6 +72,7 @@ class Item:
     minor: bool
     tempo: float | None
     bandwidth_hz: float
+    voice: str = ""
 
     @property
     def seconds(self) -> float:
@@ -129,6 +134,7 @@ class Pack:
         self.refused = refused
         self._samples = samples
         self._pitches: dict[Item, PitchTrack] = {}
+        self._contours: dict[Item, Contour] = {}
         self._by_stem = {stem: tuple(source for source in sources if source.stem == stem) for stem in STEMS}
 
     @property
@@ -166,6 +172,16 @@ class Pack:
                 hertz = 440 * 2 ** ((item.midi - 69) / 12)
                 self._pitches[item] = track_pitch(sound, lowest=hertz / 1.4, highest=hertz * 1.4)
         return self._pitches[item]
+
+    def contour(self, item: Item) -> Contour:
+        """Follow the pitch of a phrase or of speech, of its first `LONGEST_SECONDS` and once."""
+        if item not in self._contours:
+            self._contours[item] = follow(self.opening(item).mean(axis=0))
+        return self._contours[item]
+
+    def opening(self, item: Item) -> Audio:
+        """Decode the first `LONGEST_SECONDS` of an item; see `audio`."""
+        return self.audio(replace(item, end=min(item.end, item.start + LONGEST_SECONDS)))
 
 
 def open_pack(
@@ -313,6 +329,7 @@ def _item(file: Path, row: Mapping[str, str], line: Mapping[str, str], duration:
         minor=key is None or key[1],
         tempo=tempo_of(words),
         bandwidth_hz=_number(line.get("bandwidth_hz")) or SAMPLE_RATE / 2,
+        voice=line.get("voice") or "",
     )
 
 

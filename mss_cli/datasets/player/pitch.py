@@ -44,7 +44,7 @@ def track_pitch(sound: NDArray[np.float32], *, lowest: float = 70.0, highest: fl
     ----------
     de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", JASA 2002.
     """
-    hertz, voiced = _frames(sound, lowest=lowest, highest=highest)
+    hertz, voiced = pitch_frames(sound, lowest=lowest, highest=highest)
     if not voiced.any():
         return PitchTrack(np.full(max(hertz.size, 1), 440.0), 0, 0)
     middle = float(np.median(hertz[voiced]))
@@ -60,22 +60,26 @@ def track_pitch(sound: NDArray[np.float32], *, lowest: float = 70.0, highest: fl
     return PitchTrack(smooth, first, last)
 
 
-def _frames(
-    sound: NDArray[np.float32], *, lowest: float, highest: float
+def pitch_frames(
+    sound: NDArray[np.float32], *, lowest: float, highest: float, thinned: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Give pitch and voicing of each frame; frame k is centred on sample k * HOP_SAMPLES."""
-    longest = int(SAMPLE_RATE / lowest) + 2
-    shortest = max(int(SAMPLE_RATE / highest) - 1, 4)
-    span = _WINDOW + longest
+    """Give pitch and voicing of each frame; frame k is centred on sample k * HOP_SAMPLES.
+
+    `thinned` tells that of 44.1 kHz only every so many samples are left: 1, 2 or 4. `lowest` and `highest` are Hz.
+    """
+    rate, window, hop = SAMPLE_RATE / thinned, _WINDOW // thinned, HOP_SAMPLES // thinned
+    longest = int(rate / lowest) + 2
+    shortest = max(int(rate / highest) - 1, 4)
+    span = window + longest
     padded = np.pad(sound, (span // 2, span))
-    count = max(sound.size // HOP_SAMPLES, 1)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, span)[::HOP_SAMPLES][:count].astype(np.float64)
-    size = scipy.fft.next_fast_len(span + _WINDOW, real=True)
-    spectra = scipy.fft.rfft(frames, size, axis=1) * np.conj(scipy.fft.rfft(frames[:, :_WINDOW], size, axis=1))
+    count = max(sound.size // hop, 1)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, span)[::hop][:count].astype(np.float64)
+    size = scipy.fft.next_fast_len(span + window, real=True)
+    spectra = scipy.fft.rfft(frames, size, axis=1) * np.conj(scipy.fft.rfft(frames[:, :window], size, axis=1))
     products = scipy.fft.irfft(spectra, size, axis=1)[:, :longest]  # (frame, lag)
     energy = np.cumsum(np.square(frames), axis=1)
     energy = np.pad(energy, ((0, 0), (1, 0)))
-    shifted = energy[:, _WINDOW : _WINDOW + longest] - energy[:, :longest]
+    shifted = energy[:, window : window + longest] - energy[:, :longest]
     difference = np.maximum(shifted[:, :1] + shifted - 2 * products, 0)
     lags = np.arange(longest)
     mean = np.cumsum(difference, axis=1) / np.maximum(lags, 1)
@@ -88,8 +92,8 @@ def _frames(
     left, centre, right = normal[row, best - 1], normal[row, best], normal[row, best + 1]
     bow = left - 2 * centre + right
     shift = np.where(np.abs(bow) > 1e-9, 0.5 * (left - right) / np.where(np.abs(bow) > 1e-9, bow, 1), 0)
-    hertz = SAMPLE_RATE / (best + np.clip(shift, -0.5, 0.5))
-    level = np.sqrt(energy[:, _WINDOW])
+    hertz = rate / (best + np.clip(shift, -0.5, 0.5))
+    level = np.sqrt(energy[:, window])
     voiced = (centre < _THRESHOLD) & (level > _LOUD * level.max(initial=1e-9))
     return hertz, voiced
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from mss_cli.datasets.player.contours import from_track
 from mss_cli.datasets.player.draw import chance, pick, uniform
+from mss_cli.datasets.player.grains import Grains, cut, draw_formants, sung_again
 from mss_cli.datasets.player.harmony import voicing
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio, Item, Pack, Source
 from mss_cli.datasets.player.pitch import HOP_SAMPLES, PitchTrack
@@ -71,7 +73,7 @@ def sing_melody(
     singer = _Singer(pack, items, random)
     track, notes = blank(score.samples), []
     second = pick(random, (-2, 2, 4)) if harmonies and chance(random, 0.25) else 0
-    for bar, step, midi, steps in _melody(score, random, singer.middle):
+    for bar, step, midi, steps in write_melody(score, random, singer.middle):
         lines = [(midi, 1.0, 0.0)]
         if second:
             lines.append((score.key.step(midi, second), 0.6, pick(random, (-0.4, 0.4))))
@@ -100,6 +102,9 @@ class _Singer:
         self.middle = float(np.median([pitch for _, _, pitch in self._notes])) - 1 if self._notes else 60.0
         self._vibrato = pick(random, (0.0, 0.0, 12.0))
         self._tuning = uniform(random, -0.15, 0.15)  # songs are not all at 440 Hz
+        # Some songs bend notes by resampling, which moves the formants too; others keep or move these apart.
+        self._formants = draw_formants(random, semitones=0.0) if chance(random, 0.6) else None
+        self._cut: dict[Item, Grains] = {}
 
     def hertz(self, midi: int) -> float:
         return float(440 * 2 ** ((midi + self._tuning - 69) / 12))
@@ -111,6 +116,8 @@ class _Singer:
         if not near:
             return np.zeros((1, 64), dtype=np.float32), 0.0, 0.0
         item, track, pitch = pick(self._random, near)
+        if self._formants is not None:
+            return self._sing_apart(item, track, hertz=self.hertz(midi), seconds=seconds, formants=self._formants)
         sound = self._pack.audio(item).mean(axis=0, keepdims=True)
         ratio = 2 ** ((midi - pitch) / 12)
         # From a long recording take a stretch that is steadily sung.
@@ -135,12 +142,38 @@ class _Singer:
             bent[:, :fade] *= np.linspace(0, 1, fade, dtype=np.float32)
         return fade_out(bent, seconds=seconds, release=0.05), start, min(end, seconds)
 
+    def _sing_apart(
+        self, item: Item, track: PitchTrack, *, hertz: float, seconds: float, formants: float
+    ) -> tuple[Audio, float, float]:
+        """Sing a note period by period; what is too short is stretched, up to twice its length."""
+        if item not in self._cut:
+            voice = np.ascontiguousarray(self._pack.audio(item).mean(axis=0))
+            self._cut[item] = cut(voice, from_track(voice, track), formants=formants)
+        frames = round((seconds + 0.06) * SAMPLE_RATE / HOP_SAMPLES)
+        steady = track.last - track.first
+        first = 0
+        if steady > frames and track.last * HOP_SAMPLES > 2 * SAMPLE_RATE:
+            first = track.first + int(self._random.integers(0, max(steady - frames, 1)))
+        slow = float(np.clip(frames / max(track.last - first, 1), 1.0, 2.0))
+        count = max(min(frames, int((track.hertz.size - first) * slow)), 2)
+        time = np.arange(count) * (HOP_SAMPLES / SAMPLE_RATE)
+        wave = np.sin(2 * np.pi * 5.5 * time) * np.clip(time / 0.35, 0, 1)
+        pitch = hertz * 2 ** (self._vibrato / 1200 * wave)
+        sound = level_out(
+            sung_again(self._cut[item], times=(first + np.arange(count) / slow) * HOP_SAMPLES, hertz=pitch)[None]
+        )
+        if first:
+            fade = min(700, sound.shape[1])
+            sound[:, :fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+        start, end = (max(frame - first, 0) * slow * HOP_SAMPLES / SAMPLE_RATE for frame in (track.first, track.last))
+        return fade_out(sound, seconds=seconds, release=0.05), start, min(end, seconds, sound.shape[1] / SAMPLE_RATE)
+
 
 def _middle(track: PitchTrack) -> float:
     return float(69 + 12 * np.log2(np.median(track.hertz[track.first : track.last]) / 440))
 
 
-def _melody(score: Score, random: Generator, middle: float) -> list[tuple[int, int, int, int]]:
+def write_melody(score: Score, random: Generator, middle: float) -> list[tuple[int, int, int, int]]:
     """Write (bar, step, MIDI pitch, steps): a motif of two bars that comes back, moving by steps, resting on chords."""
     rhythms = [pick(random, _RHYTHMS), pick(random, _RHYTHMS)]
     moves = [pick(random, (-2, -1, -1, 0, 1, 1, 2, 3, -3)) for _ in range(STEPS)]
