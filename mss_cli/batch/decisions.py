@@ -15,7 +15,6 @@ from mss_cli.batch.records import (
     WrittenFile,
     read_content,
     read_record,
-    sha256_of,
 )
 from mss_cli.errors import InputError
 
@@ -99,10 +98,9 @@ def decide(
     record = read_record(record_path)
     if record is None:
         return Decision(Action.SEPARATE, "no record")
-    missing = _missing(record, record_path.parent, wanted.outputs)
-    if missing is not None:
-        return Decision(Action.SEPARATE, missing, record)
-    current = _with_times(record, record_path.parent)
+    current = _with_times(record, record_path.parent, wanted.outputs)
+    if isinstance(current, str):
+        return Decision(Action.SEPARATE, current, record)
     if policy == Policy.IF_CHANGED:
         if record.model != wanted.model:
             return Decision(Action.SEPARATE, "another model or other weights", record)
@@ -132,44 +130,43 @@ def _unchanged(source: Path, record: Record, *, checksum: bool) -> Content | str
     return content if content.sha256 == record.input.sha256 else "the input has other content"
 
 
-def _with_times(record: Record, folder: Path) -> Record:
-    """Give the record with the times its files have now, whose content was found to be the recorded one."""
-
-    def now(file: WrittenFile) -> WrittenFile:
-        try:
-            return replace(file, content=replace(file.content, mtime_ns=(folder / file.path).stat().st_mtime_ns))
-        except OSError:
-            return file
-
-    return replace(record, stems=tuple(map(now, record.stems)), extras=tuple(map(now, record.extras)))
-
-
-def _missing(record: Record, folder: Path, outputs: Sequence[Path]) -> str | None:
-    """Say which file is not there as the record has it."""
+def _with_times(record: Record, folder: Path, outputs: Sequence[Path]) -> Record | str:
+    """Give the record with the times its files have now, or say which file is not there as the record has it."""
     known = {folder / file.path for file in record.files}
     for output in outputs:
         if output not in known:
             return f"`{output.name}` was not asked for then"
+    files = []
     for file in record.files:
-        trouble = _trouble(file, folder, always=False)
-        if trouble is not None:
-            return f"`{file.path}` {trouble}"
-    return None
+        content = _look(file, folder, always=False)
+        if isinstance(content, str):
+            return f"`{file.path}` {content}"
+        files.append(replace(file, content=content))
+    stems = len(record.stems)
+    return replace(record, stems=tuple(files[:stems]), extras=tuple(files[stems:]))
 
 
-def _trouble(file: WrittenFile, folder: Path, *, always: bool) -> str | None:
-    """Say what is wrong with a file; its content is read if its time is not that of the record, or `always`."""
+def _look(file: WrittenFile, folder: Path, *, always: bool) -> Content | str:
+    """Give a file's content if it is the recorded one, perhaps with another time; else what is wrong.
+
+    It is read if its time is not that of the record, or `always`.
+    """
     path = folder / file.path
     try:
         status = path.stat()
         if status.st_size != file.content.size_bytes:
             return f"has {status.st_size} bytes instead of {file.content.size_bytes}"
         # Another time: copied with its folder, or written by another run that went on beside the record's.
-        if (always or not file.content.same_status(status)) and sha256_of(path) != file.content.sha256:
-            return "has other content"
+        if not always and file.content.same_status(status):
+            return file.content
+        content = read_content(path)
+    except FileNotFoundError:
+        return "is missing"
     except (OSError, ValueError) as error:
-        return "is missing" if isinstance(error, FileNotFoundError) else unreadable(path, OSError(str(error))).message
-    return None
+        return unreadable(path, error).message
+    except InputError as error:
+        return error.message
+    return content if content.sha256 == file.content.sha256 else "has other content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +203,6 @@ def verify(folder: Path) -> Iterator[Verified]:
         if record is None:
             yield Verified(path, 0, ("the record cannot be read",))
             continue
-        found = [(file, _trouble(file, path.parent, always=True)) for file in record.files]
-        troubles = tuple(f"`{file.path}` {trouble}" for file, trouble in found if trouble is not None)
+        found = [(file, _look(file, path.parent, always=True)) for file in record.files]
+        troubles = tuple(f"`{file.path}` {trouble}" for file, trouble in found if isinstance(trouble, str))
         yield Verified(path, len(found), troubles)
