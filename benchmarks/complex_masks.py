@@ -11,33 +11,23 @@ Ours divides by the window's sum; ``complex-sdr-mag-512`` weighs the magnitude a
 
 import argparse
 import itertools
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import soundfile
-import torch
 from numpy.typing import NDArray
 
-from mss_cli.devices import prepare_process
+from equal_time import Arm, run_of, train_all
 from mss_cli.separation.api import Model
 from mss_cli.training.curves import read_curves
-from mss_cli.training.data import example_samples
-from mss_cli.training.network import first_network
-from mss_cli.training.recipe_file import read_recipe
-from mss_cli.weights.store import read_card
-from train_throughput import measure
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 Signal = NDArray[np.float64]
-RECIPES = Path(__file__).resolve().parents[1] / "configs" / "train"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 STEMS = ("vocals", "drums")
 # Name, recipe, changes.
@@ -51,45 +41,11 @@ BATCH, SONGS, LEARNING_RATE = 4, 200, 5e-4
 WINDOW = 4096
 
 
-def train(pack: Path, work: Path, minutes: float, seeds: list[int], jobs: int) -> None:
-    budget = updates_in(pack, work, minutes)
-    tasks = [(name, seed) for seed in seeds for name in CONFIGURATIONS]
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda task: train_one(pack, work, *task, updates=budget[task[0]]), tasks))
+def arms(pack: Path, work: Path) -> list[Arm]:
+    return [Arm(name, recipe, partial(changes, pack, work, name)) for name, (recipe, _) in CONFIGURATIONS.items()]
 
 
-def updates_in(pack: Path, work: Path, minutes: float) -> dict[str, int]:
-    """Updates of each configuration that cost so many minutes of one core, measured one after the other and kept."""
-    path = work / "updates.json"
-    if path.exists():
-        kept: dict[str, int] = json.loads(path.read_text())
-        return kept
-    prepare_process(1)
-    budget = {}
-    for name, (recipe_name, _) in CONFIGURATIONS.items():
-        recipe = read_recipe(RECIPES / f"{recipe_name}.yaml", changes(pack, work, name, seed=0, updates=10)).recipe
-        rows = [measure(recipe, work / "cache", updates=6, workers=0, device=torch.device("cpu")) for _ in range(2)]
-        fastest = max(row.per_cpu_second for row in rows)
-        network = first_network(recipe)
-        budget[name] = round(minutes * 60 * fastest * network.sample_rate / (BATCH * example_samples(recipe, network)))
-        print(f"{name}: {fastest:.1f} s of audio per CPU s, {budget[name]} updates", flush=True)
-    path.write_text(json.dumps(budget, indent=1) + "\n")
-    return budget
-
-
-def train_one(pack: Path, work: Path, name: str, seed: int, *, updates: int) -> None:
-    run = work / f"{name}-{seed}"
-    if (run / "last.safetensors").exists() and read_card(run / "last.safetensors").steps == updates:
-        return
-    command = [sys.executable, "-m", "mss_cli", "train", str(RECIPES / f"{CONFIGURATIONS[name][0]}.yaml")]
-    command += ["-o", str(run), "--device", "cpu", "--threads", "1", "--json"]
-    for change in changes(pack, work, name, seed=seed, updates=updates):
-        command += ["--set", change]
-    with (work / f"{run.name}.log").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
-
-
-def changes(pack: Path, work: Path, name: str, *, seed: int, updates: int) -> list[str]:
+def changes(pack: Path, work: Path, name: str, seed: int, updates: int) -> list[str]:
     notes = f"{{kind: notes, root: {pack}, split: train, songs: {SONGS}, seconds: 20}}"
     valid = f"{{kind: notes, root: {pack}, split: valid, songs: 12, seconds: 20}}"
     return [
@@ -106,7 +62,7 @@ def score(work: Path, songs: Path, pictures: Path, seeds: list[int]) -> None:
     rows, spectra = [], {}
     for name in CONFIGURATIONS:
         for seed in seeds:
-            weights = work / f"{name}-{seed}" / "last.safetensors"
+            weights = run_of(work, name, seed) / "last.safetensors"
             if not weights.exists():
                 continue
             estimates = separate_all(weights, songs)
@@ -207,7 +163,7 @@ def draw_curves(work: Path, seed: int, path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     for axis, term in zip(axes, ("sdr", "magnitude-l1"), strict=True):
         for name in CONFIGURATIONS:
-            curves = work / f"{name}-{seed}" / "curves.csv"
+            curves = run_of(work, name, seed) / "curves.csv"
             if not curves.exists():
                 continue
             points = [point for point in read_curves(curves) if (point.kind, point.name) == ("train", term)]
@@ -247,7 +203,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.what == "train":
-        train(arguments.pack, arguments.work, arguments.minutes, arguments.seeds, arguments.jobs)
+        made = arms(arguments.pack, arguments.work)
+        train_all(made, arguments.work, minutes=arguments.minutes, seeds=arguments.seeds, jobs=arguments.jobs)
     else:
         score(arguments.work, arguments.songs, arguments.pictures, arguments.seeds)
 

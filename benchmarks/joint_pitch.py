@@ -11,10 +11,8 @@ Deep Salience hears in the isolated vocals (threshold 0.3, its authors' own), be
 
 import argparse
 import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +21,13 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
+from equal_time import Arm, run_of, train_all
 from mss_cli.datasets.player.pack import open_pack
 from mss_cli.datasets.player.song import SongStyle, play_song
-from mss_cli.devices import prepare_process
-from mss_cli.training.data import example_samples
-from mss_cli.training.network import first_network
-from mss_cli.training.recipe_file import read_recipe
-from mss_cli.weights.store import load_checkpoint, read_card
+from mss_cli.weights.store import load_checkpoint
 from mss_models.metrics.pitch import PitchTrack, melody_scores
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.salience import best_pitch, render_notes
-from train_throughput import measure
 
 Signal = NDArray[np.float32]
 RATE, HOP = 22_050, 256
@@ -41,7 +35,6 @@ WIRINGS = (
     "pitch-only", "source-only", "oracle-vocals", "oracle-pitch", "shared-encoder", "cross-stitch", "source-to-pitch",
     "pitch-to-source", "source-pitch-source-pitch", "separately-trained",
 )  # fmt: skip
-RECIPES = Path(__file__).resolve().parents[1] / "configs" / "train"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SCORE_SONGS, SCORE_SECONDS, SCORE_SEED = 16, 20.0, 900_000
 # Of the pitch read off an estimate (thesis 5.2) and off Deep Salience.
@@ -70,47 +63,11 @@ class Scores:
     sdr: float | None
 
 
-def train(pack: Path, work: Path, minutes: float, seeds: list[int], jobs: int) -> None:
-    budget = updates_in(pack, work, minutes)
-    tasks = [(wiring, seed) for seed in seeds for wiring in WIRINGS]
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda task: train_one(pack, work, *task, updates=budget[task[0]]), tasks))
+def arms(pack: Path, work: Path) -> list[Arm]:
+    return [Arm(wiring, f"thesis5-{wiring}", partial(changes, pack, work, wiring)) for wiring in WIRINGS]
 
 
-def updates_in(pack: Path, work: Path, minutes: float) -> dict[str, int]:
-    """Updates of each wiring that cost so many minutes of one core, measured one after the other and kept."""
-    path = work / "updates.json"
-    if path.exists():
-        kept: dict[str, int] = json.loads(path.read_text())
-        return kept
-    prepare_process(1)
-    budget = {}
-    for wiring in WIRINGS:
-        recipe = read_recipe(RECIPES / f"thesis5-{wiring}.yaml", changes(pack, work, wiring, seed=0, updates=10)).recipe
-        rows = [measure(recipe, work / "cache", updates=6, workers=0, device=torch.device("cpu")) for _ in range(2)]
-        fastest = max(row.per_cpu_second for row in rows)
-        network = first_network(recipe)
-        audio = BATCH * example_samples(recipe, network) / network.sample_rate
-        budget[wiring] = round(minutes * 60 * fastest / audio)
-        print(f"{wiring}: {fastest:.1f} s of audio per CPU s, {budget[wiring]} updates", flush=True)
-    path.write_text(json.dumps(budget, indent=1) + "\n")
-    return budget
-
-
-def train_one(pack: Path, work: Path, wiring: str, seed: int, *, updates: int) -> None:
-    run = work / f"{wiring}-{seed}"
-    if (run / "last.safetensors").exists() and read_card(run / "last.safetensors").steps == updates:
-        return
-    command = [sys.executable, "-m", "mss_cli", "train", str(RECIPES / f"thesis5-{wiring}.yaml"), "-o", str(run)]
-    command += ["--device", "cpu", "--threads", "1", "--json"]
-    for change in changes(pack, work, wiring, seed=seed, updates=updates):
-        command += ["--set", change]
-    with (work / f"{run.name}.log").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
-
-
-def changes(pack: Path, work: Path, wiring: str, *, seed: int, updates: int) -> list[str]:
-    """Changes to the recipe of a wiring."""
+def changes(pack: Path, work: Path, wiring: str, seed: int, updates: int) -> list[str]:
     notes = f"{{kind: notes, root: {pack}, split: train, vocals: sung-notes, songs: {SONGS}, seconds: 20}}"
     made = [
         f"data.train=[{notes}]", "data.valid=[]", f"data.cache={work / 'cache'}", "data.workers=0",
@@ -127,7 +84,7 @@ def score(pack: Path, work: Path, seeds: list[int]) -> None:
     results: list[dict[str, object]] = []
     for wiring in WIRINGS:
         for seed in seeds:
-            path = work / f"{wiring}-{seed}" / "last.safetensors"
+            path = run_of(work, wiring, seed) / "last.safetensors"
             if not path.exists():
                 continue
             network, card = load_checkpoint(path)
@@ -259,7 +216,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.what == "train":
-        train(arguments.pack, arguments.work, arguments.minutes, arguments.seeds, arguments.jobs)
+        made = arms(arguments.pack, arguments.work)
+        train_all(made, arguments.work, minutes=arguments.minutes, seeds=arguments.seeds, jobs=arguments.jobs)
     else:
         score(arguments.pack, arguments.work, arguments.seeds)
 
