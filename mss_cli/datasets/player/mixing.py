@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from mss_cli.datasets.player.coding import coded
 from mss_cli.datasets.player.draw import chance, pick, uniform
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
 from mss_cli.datasets.player.production import (
@@ -14,20 +15,20 @@ from mss_cli.datasets.player.production import (
     draw_eq,
     draw_room,
     ducking_gain,
-    echoed,
     limiter_gain,
     normalised,
     saturated,
     shaped,
-    widened,
 )
 from mss_cli.datasets.player.score import Score
+from mss_cli.datasets.player.voice_effects import with_voice_effects
 
 # Level of each stem in dB: mean and deviation for vocals, drums, bass; `other` evenly between two levels, since on
 # records it is often far below the rest.
 _LEVELS_DB = ((0.0, 3.0), (0.5, 3.0), (-1.0, 3.5))
 _OTHER_DB = (-10.0, 3.0)
 _CODED_BELOW_HZ = 15000.0
+_CODED_SHARE = 0.09  # of songs; coding four stems takes as long as playing a song
 
 
 def mixed_down(
@@ -82,7 +83,14 @@ def mixed_down(
         out[3] *= gain
         if chance(random, 0.2):
             out[0] *= np.sqrt(gain)
-    return _mastered(out, random, production=production)
+    out = _mastered(out, random, production=production)
+    if production and chance(random, _CODED_SHARE):
+        quality = uniform(random, 0.0, 0.4)
+        for place_of in range(out.shape[0]):
+            out[place_of] = coded(out[place_of], quality=quality)
+        peak = float(np.abs(out.sum(axis=0)).max(initial=0.0))
+        out *= np.float32(min(1.0, 0.99 / max(peak, 1e-6)))
+    return out
 
 
 def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
@@ -111,32 +119,11 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
 
 
 def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
-    if chance(random, 0.8):
-        track = compressed(
-            track,
-            threshold_db=uniform(random, -10, 0),
-            ratio=uniform(random, 2, 8),
-            attack=uniform(random, 0.002, 0.02),
-            release=uniform(random, 0.05, 0.25),
-        )
-    if chance(random, 0.3):
-        track = saturated(track, drive=2 ** uniform(random, -2, 2.5))
-    if chance(random, 0.15):
-        track = widened(track, seconds=uniform(random, 0.008, 0.025), share=uniform(random, 0.3, 1))
-    if chance(random, 0.45):
-        track = echoed(
-            track,
-            seconds=score.grid.step * pick(random, (1, 2, 3, 4, 6, 8)),
-            level=uniform(random, 0.08, 0.5),
-            feedback=uniform(random, 0.15, 0.65),
-            ping_pong=chance(random, 0.5),
-        )
-    telephone = chance(random, 0.05)
     return shaped(
-        track,
+        with_voice_effects(track, score, random),
         eq_db=draw_eq(random, spread_db=3),
-        high_pass_hz=500 if telephone else uniform(random, 60, 180),
-        low_pass_hz=min(3500, cutoff) if telephone else cutoff,
+        high_pass_hz=uniform(random, 60, 180),
+        low_pass_hz=cutoff,
         room=room,
         wet=uniform(random, 0.03, 0.8) if chance(random, 0.85) else 0.0,
     )
