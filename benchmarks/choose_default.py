@@ -1,9 +1,9 @@
 """Chooses the embedded default model: designs, songs and augmentations in equal short training time.
 
-``python benchmarks/choose_default.py train --pack DIR --work DIR`` trains every arm for as many updates as eight minutes
-of one core pay (see `equal_time`), then the best two designs again with a second seed; ``table`` prints what came of
-it: the validation score (mean SDR over the stems that sound, songs played from the pack's ``valid`` part, the same for
-all) and what a design costs. Songs to be judged on are not looked at.
+``python benchmarks/choose_default.py train --pack DIR --work DIR`` trains every arm for as many updates as eight
+minutes of one core pay (see `equal_time`), then the best two designs again with a second seed; ``table`` prints what
+came of it: the validation score (mean SDR over the stems that sound, songs played from the pack's ``valid`` part, the
+same for all) and what a design costs. Songs to be judged on are not looked at.
 """
 
 import argparse
