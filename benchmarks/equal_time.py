@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from mss_cli.devices import prepare_process
-from mss_cli.training.data import example_samples
+from mss_cli.training.batches import fill
+from mss_cli.training.data import example_samples, training_examples
 from mss_cli.training.network import first_network
 from mss_cli.training.recipe_file import read_recipe
 from mss_cli.weights.store import read_card
@@ -57,9 +58,20 @@ def train_all(arms: Sequence[Arm], work: Path, *, minutes: float, seeds: Sequenc
     """Train every arm with every seed."""
     work.mkdir(parents=True, exist_ok=True)
     budget = updates_in(arms, work, minutes)
-    tasks = [(arm, seed) for seed in seeds for arm in arms]
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda task: train_one(*task, work, updates=budget[task[0].name]), tasks))
+    for seed in seeds:
+        prepare_songs(arms[0], seed, jobs)
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(lambda arm, seed=seed: train_one(arm, seed, work, updates=budget[arm.name]), arms))
+
+
+def prepare_songs(arm: Arm, seed: int, jobs: int) -> None:
+    """Play the songs that all arms of a seed share, once, where the cache has them not."""
+    recipe = read_recipe(arm.path, arm.changes(seed, 1)).recipe
+    if recipe.data.cache is not None:
+        examples = training_examples(recipe, first_network(recipe), recipe.data.cache)
+        for done, songs in fill(examples, workers=jobs):
+            if done % 50 == 0 or done == songs:
+                print(f"seed {seed}: {done} of {songs} songs", flush=True)
 
 
 def updates_in(arms: Sequence[Arm], work: Path, minutes: float) -> dict[str, int]:

@@ -40,7 +40,7 @@ SCORE_SONGS, SCORE_SECONDS, SCORE_SEED = 16, 20.0, 900_000
 # Of the pitch read off an estimate (thesis 5.2) and off Deep Salience.
 THRESHOLD, TEACHER_THRESHOLD = 0.4, 0.3
 # Half of the thesis's channels: in so short a time the smaller networks learn more.
-BATCH, BASE_CHANNELS, LEARNING_RATE, SONGS = 4, 8, 1e-3, 150
+BATCH, BASE_CHANNELS, LEARNING_RATE, SONGS = 4, 8, 1e-3, 600
 
 
 @dataclass(frozen=True, slots=True)
