@@ -1,9 +1,12 @@
 """A tiny sample pack: tones, noises and sung-like notes, in the layout that the song player reads."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
+import scipy.signal
 import soundfile
 
 RATE = 44100
@@ -16,10 +19,52 @@ def voice_like(hertz: float, seconds: float) -> np.ndarray:
     return (0.3 * edge * tone).astype(np.float32)
 
 
+def vowel(hertz: float | np.ndarray, seconds: float, formants: tuple[float, ...] = (700, 1220, 2600)) -> np.ndarray:
+    """Pulses at a pitch, which may change from sample to sample, through three resonances."""
+    samples = round(seconds * RATE)
+    phase = np.cumsum(np.broadcast_to(hertz, samples)) / RATE
+    sound = np.diff(np.floor(phase), prepend=0.0)
+    for centre, width in zip(formants, (80, 100, 120), strict=True):
+        radius = np.exp(-np.pi * width / RATE)
+        turn = 2 * radius * np.cos(2 * np.pi * centre / RATE)
+        sound = scipy.signal.lfilter([1 - radius], [1, -turn, radius**2], sound)
+    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+def speech_like(seed: int, hertz: float, syllables: int = 12) -> np.ndarray:
+    """Syllables of hissing and a vowel whose pitch falls, with pauses."""
+    random = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(syllables):
+        seconds = random.uniform(0.12, 0.25)
+        pitch = hertz * 2 ** (np.linspace(2, -2, round(seconds * RATE)) / 12)
+        formants = (random.uniform(350, 800), random.uniform(1000, 2000), 2600.0)
+        edge = np.minimum(1, np.arange(pitch.size) / 500)
+        pieces += [
+            0.05 * random.standard_normal(2500),
+            vowel(pitch, seconds, formants) * edge * edge[::-1],
+            np.zeros(2000),
+        ]
+    return np.concatenate(pieces).astype(np.float32)
+
+
 def hit(seed: int, seconds: float = 0.15) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(seed).standard_normal(time.size)
     return (0.3 * noise * np.exp(-time / 0.02)).astype(np.float32)
+
+
+def write_speech_pack(root: Path) -> Path:
+    """Write a pack with the split `train`: a kit, and two speakers, one of them dull."""
+    rows: list[dict[str, str]] = []
+    kit = [(hit(number), "", piece) for number, piece in enumerate(("kick", "snare", "hhclosed"))]
+    _source(root, rows, "drums", "kit", "hits", "CC0-1.0", kit)
+    for name, hertz, bandwidth in (("low", 110.0, "8000"), ("high", 205.0, "20000")):
+        said = [(speech_like(number, hertz), "", "read speech") for number in range(2)]
+        more = {"kind": "speech", "voice": name, "bandwidth_hz": bandwidth}
+        _source(root, rows, "vocals", f"speech {name}", "phrases", "CC0-1.0", said, more)
+    _write(root / "index.csv", rows)
+    return root
 
 
 def write_pack(root: Path) -> Path:
@@ -54,13 +99,15 @@ def _source(
     kind: str,
     licence: str,
     sounds: list[tuple[np.ndarray, str, str]],
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     folder = root / "train" / stem / name
     folder.mkdir(parents=True)
     pieces, table, at = [], [], 0
     for sound, midi, label in sounds:
         start, end = at / RATE, (at + sound.size) / RATE
-        table.append({"file": "notes.wav", "start": f"{start:.6f}", "end": f"{end:.6f}", "midi": midi, "label": label})
+        line = {"file": "notes.wav", "start": f"{start:.6f}", "end": f"{end:.6f}", "midi": midi, "label": label}
+        table.append({**line, **more})
         pieces += [sound, np.zeros(441, dtype=np.float32)]
         at += sound.size + 441
     soundfile.write(folder / "notes.wav", np.concatenate(pieces), RATE, subtype="PCM_16")

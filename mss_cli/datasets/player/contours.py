@@ -12,6 +12,7 @@ from mss_cli.datasets.player.pitch import HOP_SAMPLES, SAMPLE_RATE, PitchTrack, 
 UNVOICED_HERTZ = 200.0  # how often there is a mark where there is no pitch
 _THINNED = 4
 _HOP = HOP_SAMPLES // _THINNED
+_VOICING = 0.4  # speech is less even than notes; wrong pitches are sorted out afterwards
 _SHORTEST_FRAMES = 5  # 29 ms: shorter stretches with a pitch are chance
 _OCTAVE, _FAR = 0.2, 0.65  # octaves from the pitch around
 
@@ -53,7 +54,7 @@ def follow(sound: NDArray[np.float32], *, lowest: float = 65.0, highest: float =
         Hz between which the pitch is looked for.
     """
     thin = soxr.resample(sound, SAMPLE_RATE, SAMPLE_RATE / _THINNED, quality="LQ").astype(np.float32)
-    hertz, voiced = pitch_frames(thin, lowest=lowest, highest=highest, thinned=_THINNED)
+    hertz, voiced = pitch_frames(thin, lowest=lowest, highest=highest, thinned=_THINNED, voicing=_VOICING)
     hertz, voiced = _cleaned(hertz, voiced)
     count = hertz.size
     level = np.sqrt(_frame_means(np.square(thin), count))

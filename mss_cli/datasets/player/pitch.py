@@ -61,11 +61,12 @@ def track_pitch(sound: NDArray[np.float32], *, lowest: float = 70.0, highest: fl
 
 
 def pitch_frames(
-    sound: NDArray[np.float32], *, lowest: float, highest: float, thinned: int = 1
+    sound: NDArray[np.float32], *, lowest: float, highest: float, thinned: int = 1, voicing: float = _THRESHOLD
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Give pitch and voicing of each frame; frame k is centred on sample k * HOP_SAMPLES.
 
-    `thinned` tells that of 44.1 kHz only every so many samples are left: 1, 2 or 4. `lowest` and `highest` are Hz.
+    `thinned` tells that of 44.1 kHz only every so many samples are left: 1, 2 or 4. `lowest` and `highest` are
+    Hz. A frame has a pitch where the normalised difference at one period is below `voicing`.
     """
     rate, window, hop = SAMPLE_RATE / thinned, _WINDOW // thinned, HOP_SAMPLES // thinned
     longest = int(rate / lowest) + 2
@@ -94,7 +95,7 @@ def pitch_frames(
     shift = np.where(np.abs(bow) > 1e-9, 0.5 * (left - right) / np.where(np.abs(bow) > 1e-9, bow, 1), 0)
     hertz = rate / (best + np.clip(shift, -0.5, 0.5))
     level = np.sqrt(energy[:, window])
-    voiced = (centre < _THRESHOLD) & (level > _LOUD * level.max(initial=1e-9))
+    voiced = (centre < voicing) & (level > _LOUD * level.max(initial=1e-9))
     return hertz, voiced
 
 

@@ -10,7 +10,7 @@ from mss_cli.datasets.player.pitch import HOP_SAMPLES
 
 _SHORTEST_VOWEL = 11  # frames, 64 ms
 _LONG_VOWEL = 40  # frames: longer ones may be two, with a dip between them
-_DIP = 0.6
+_DIP = 0.72
 _QUIET = 0.12  # of a loud vowel
 _CONSONANT, _CODA = 30, 16  # most frames before and after the vowel
 
