@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from mss_cli.devices import prepare_process
-from mss_models.catalog import build, shipped
+from mss_models.catalog import build
 from mss_models.losses import Term, evaluate_terms, total
 from mss_models.networks.front_end import FrontEnd
 from mss_models.networks.subband_separator import SubbandSeparator, SubbandSettings, multiply_accumulates
+from mss_models.presets import shipped
 from mss_models.separator import Precision
 from mss_models.stft import StftSettings, istft, stft
 

@@ -27,8 +27,9 @@ from mss_cli.separation.opening import open_engine
 from mss_cli.separation.settings import EngineSettings, ReadSettings, WriteSettings
 from mss_cli.separation.track import open_source, separate_track
 from mss_cli.weights.store import Card, save_checkpoint
-from mss_models.catalog import build, shipped
+from mss_models.catalog import build
 from mss_models.networks import mask_separator
+from mss_models.presets import shipped
 
 
 class Clock:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mss_models.catalog import build, shipped
+from mss_models.catalog import build
 from mss_models.networks.mask_separator import MaskSeparator
+from mss_models.presets import shipped
 from mss_models.stft import istft, stft
 
 

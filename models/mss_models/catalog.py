@@ -1,16 +1,10 @@
-"""Names and settings to separators without weights, and back.
+"""Names and settings to separators without weights, and back."""
 
-A configuration is what stands in a checkpoint or a recipe: the name of an architecture and a mapping that
-JSON can hold. Reading one is strict: an unknown or missing key, a value of another kind or out of its range
-is a `ConfigurationError` that names the key.
-"""
-
-import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import get_args
 
 from mss_models.classical.four_stems import ClassicalSeparator
+from mss_models.configuration import Configuration, ConfigurationError, Reader, Values, unknown
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.per_stem import PerStemSeparator
@@ -21,31 +15,8 @@ from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Architecture = Literal["classical", "unet", "unet-per-stem", "vocal-pitch-unet", "subband-unet"]
-Values = Mapping[str, object]
 Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator
 Built = ClassicalSeparator | Network
-_Choice = TypeVar("_Choice", bound=str)
-
-
-class ConfigurationError(ValueError):
-    """Tell which key or value of a configuration is not allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """An architecture with its settings.
-
-    Parameters
-    ----------
-    architecture : str
-        A name that `build` knows.
-    settings : mapping of str to object
-        Strings, numbers, booleans, lists and mappings only.
-    """
-
-    architecture: Architecture
-    settings: Values
 
 
 def build(architecture: str, configuration: Values) -> Built:
@@ -81,7 +52,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "subband-unet": lambda values: SubbandSeparator(_subband_settings(values)),
     }
     if architecture not in builders:
-        raise ConfigurationError(_unknown("architecture", architecture, list(builders)))
+        raise ConfigurationError(unknown("architecture", architecture, list(builders)))
     try:
         return builders[architecture](configuration)
     except ConfigurationError:
@@ -113,29 +84,6 @@ def configuration_of(separator: Network) -> Configuration:
     return Configuration("unet", _mask_values(separator.settings))
 
 
-def shipped(name: str) -> Configuration:
-    """Give a configuration by its name.
-
-    Parameters
-    ----------
-    name : str
-        One of `SHIPPED`.
-
-    Returns
-    -------
-    Configuration
-        Architecture and settings.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is none of this name; names the nearest and lists all.
-    """
-    if name not in SHIPPED:
-        raise ConfigurationError(_unknown("configuration", name, list(SHIPPED)))
-    return SHIPPED[name]
-
-
 _FRONT_END_KEYS = (
     "sample_rate",
     "channels",
@@ -159,11 +107,11 @@ _SUBBAND_KEYS = (
 
 
 def _classical(values: Values) -> ClassicalSeparator:
-    _Reader(values, allowed=())
+    Reader(values, allowed=())
     return ClassicalSeparator()
 
 
-def _front_end(reader: "_Reader") -> FrontEnd:
+def _front_end(reader: "Reader") -> FrontEnd:
     """Read the keys of a front end."""
     reader.choice("window", ("hann",), "hann")
     return FrontEnd(
@@ -192,7 +140,7 @@ def _front_end_values(front_end: FrontEnd) -> dict[str, object]:
 
 def _mask_settings(values: Values) -> MaskSettings:
     """Read the flat settings of "unet"."""
-    reader = _Reader(values, allowed=_MASK_KEYS)
+    reader = Reader(values, allowed=_MASK_KEYS)
     return MaskSettings(
         stems=reader.names("stems"),
         front_end=_front_end(reader),
@@ -223,7 +171,7 @@ def _mask_values(settings: MaskSettings) -> Values:
 
 def _vocal_pitch_settings(values: Values) -> VocalPitchSettings:
     """Read the settings of "vocal-pitch-unet"."""
-    reader = _Reader(values, allowed=_VOCAL_PITCH_KEYS)
+    reader = Reader(values, allowed=_VOCAL_PITCH_KEYS)
     return VocalPitchSettings(
         wiring=reader.choice("wiring", get_args(Wiring)),
         front_end=_front_end(reader),
@@ -248,7 +196,7 @@ def _vocal_pitch_values(settings: VocalPitchSettings) -> Values:
 
 def _subband_settings(values: Values) -> SubbandSettings:
     """Read the settings of "subband-unet"."""
-    reader = _Reader(values, allowed=_SUBBAND_KEYS)
+    reader = Reader(values, allowed=_SUBBAND_KEYS)
     return SubbandSettings(
         stems=reader.names("stems"),
         front_end=_front_end(reader),
@@ -284,7 +232,7 @@ def _subband_values(settings: SubbandSettings) -> Values:
 
 def _per_stem(values: Values) -> PerStemSeparator:
     """Read the settings of "unet-per-stem"."""
-    reader = _Reader(values, allowed=("networks", "residual"))
+    reader = Reader(values, allowed=("networks", "residual"))
     networks = reader.get("networks")
     if not isinstance(networks, Sequence) or not all(isinstance(network, Mapping) for network in networks):
         raise ConfigurationError("networks: expected a list of settings")
@@ -292,173 +240,3 @@ def _per_stem(values: Values) -> PerStemSeparator:
     if residual is not None and not isinstance(residual, str):
         raise ConfigurationError(f"residual: expected a name or null, got {residual!r}")
     return PerStemSeparator([MaskSeparator(_mask_settings(network)) for network in networks], residual=residual)
-
-
-_REQUIRED = object()
-
-
-class _Reader:
-    """Takes values of the right kind out of a mapping that has no other keys than the allowed ones."""
-
-    def __init__(self, values: Values, *, allowed: tuple[str, ...]) -> None:
-        for key in values:
-            if key not in allowed:
-                raise ConfigurationError(_unknown("key", str(key), list(allowed)))
-        self._values = values
-
-    def get(self, key: str, default: object = _REQUIRED) -> object:
-        if key in self._values:
-            return self._values[key]
-        if default is _REQUIRED:
-            raise ConfigurationError(f"{key}: missing")
-        return default
-
-    def integer(self, key: str, default: object = _REQUIRED) -> int:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigurationError(f"{key}: expected an integer, got {value!r}")
-        return value
-
-    def number(self, key: str, default: object = _REQUIRED) -> float:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigurationError(f"{key}: expected a number, got {value!r}")
-        return float(value)
-
-    def integers(self, key: str, default: object = _REQUIRED) -> tuple[int, ...]:
-        value = self.get(key, default)
-        if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) is int for one in value):
-            raise ConfigurationError(f"{key}: expected a list of integers, got {value!r}")
-        return tuple(value)
-
-    def flag(self, key: str, default: object = _REQUIRED) -> bool:
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            raise ConfigurationError(f"{key}: expected true or false, got {value!r}")
-        return value
-
-    def names(self, key: str) -> tuple[str, ...]:
-        value = self.get(key)
-        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-            raise ConfigurationError(f"{key}: expected a list of names, got {value!r}")
-        return tuple(value)
-
-    def choice(self, key: str, choices: tuple[_Choice, ...], default: object = _REQUIRED) -> _Choice:
-        value = self.get(key, default)
-        for choice in choices:
-            if value == choice:
-                return choice
-        raise ConfigurationError(f"{key}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-def _unknown(kind: str, name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    meant = f", did you mean `{near[0]}`?" if near else ""
-    return f"unknown {kind} `{name}`{meant} (allowed: {', '.join(allowed)})"
-
-
-def _thesis_vocals(stem: str, *, skips: bool) -> Values:
-    """Chapter 4: 8192 Hz mono, magnitudes in [0, 1], patches of 128 frames, 512 of 513 bins."""
-    return {
-        "stems": [stem],
-        "sample_rate": 8192,
-        "channels": 1,
-        "n_fft": 1024,
-        "hop_length": 768,
-        "bins": 512,
-        "normalization": "peak",
-        "feature_scale": "window-sum",
-        "head": "sigmoid",
-        "segment_frames": 128,
-        "skips": skips,
-        "dropout_layers": 3,
-    }
-
-
-def _thesis_multi(head: Head) -> Configuration:
-    """Chapter 6: 22050 Hz mono, one network per stem, the fifth stem is what they leave.
-
-    The thesis's two complex configurations differ in the loss only.
-    """
-    networks = [
-        {
-            "stems": [stem],
-            "sample_rate": 22_050,
-            "channels": 1,
-            "n_fft": 1024,
-            "hop_length": 256,
-            "bins": 512,
-            "head": head,
-            "segment_frames": 512,
-            "normalize_first": False,
-            "dropout_layers": 5,
-        }
-        for stem in ("vocals", "drums", "guitar", "bass")
-    ]
-    return Configuration("unet-per-stem", {"networks": networks, "residual": "other"})
-
-
-def _joint(wiring: Wiring) -> Configuration:
-    """Chapter 5: 22050 Hz mono and the U-Nets of chapter 4; the scale balances the two losses."""
-    return Configuration(
-        "vocal-pitch-unet",
-        {
-            "wiring": wiring,
-            "sample_rate": 22_050,
-            "channels": 1,
-            "n_fft": 1024,
-            "hop_length": 256,
-            "bins": 512,
-            "normalization": "peak",
-            "feature_scale": "window-energy",
-            "segment_frames": 512,
-            "dropout_layers": 3,
-        },
-    )
-
-
-SHIPPED: Mapping[str, Configuration] = {
-    "thesis-vocals": Configuration("unet", _thesis_vocals("vocals", skips=True)),
-    "thesis-baseline": Configuration("unet", _thesis_vocals("vocals", skips=False)),
-    # The thesis's two networks; neither is the complement of the other.
-    "thesis-vocals-pair": Configuration(
-        "unet-per-stem",
-        {
-            "networks": [_thesis_vocals(stem, skips=True) for stem in ("vocals", "accompaniment")],
-            "residual": None,
-        },
-    ),
-    "thesis-noncomplex": _thesis_multi("sigmoid"),
-    "thesis-complex": _thesis_multi("polar"),
-    # Ours: chapter 6's network for all four stems at once, at full rate, with the head that learns faster.
-    "unet44": Configuration(
-        "unet",
-        {
-            "stems": ["vocals", "drums", "bass", "other"],
-            "sample_rate": 44_100,
-            "channels": 2,
-            "n_fft": 4096,
-            "hop_length": 1024,
-            "bins": 2048,
-            "head": "cartesian",
-            "segment_frames": 256,
-            "normalize_first": False,
-            "dropout_layers": 3,
-        },
-    ),
-    # Ours: a shape that learned well in little time, and that separates 20 times faster than real time on one core.
-    "subband44": Configuration(
-        "subband-unet",
-        {
-            "stems": ["vocals", "drums", "bass", "other"],
-            "sample_rate": 44_100,
-            "channels": 2,
-            "n_fft": 4096,
-            "hop_length": 1024,
-            "bins": 1536,  # 16.5 kHz
-            "head": "shares",
-            "segment_frames": 256,
-        },
-    ),
-    **{f"joint-{wiring}": _joint(wiring) for wiring in get_args(Wiring)},
-}

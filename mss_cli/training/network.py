@@ -6,7 +6,8 @@ from mss_cli.training.objective import Objective, SeparationObjective
 from mss_cli.training.pitch_objective import VocalPitchObjective
 from mss_cli.training.recipe import LossTerm, Recipe
 from mss_cli.training.recipe_parts import resolve_network
-from mss_models.catalog import ConfigurationError, build
+from mss_models.catalog import build
+from mss_models.configuration import ConfigurationError
 from mss_models.losses import Term
 from mss_models.networks.mask_separator import MaskSeparator
 from mss_models.networks.per_stem import PerStemSeparator

@@ -28,7 +28,7 @@ class Network(Section):
     Attributes
     ----------
     preset : str or None
-        A name in `mss_models.catalog.SHIPPED`; `settings` replace its values key by key.
+        A name in `mss_models.presets.SHIPPED`; `settings` replace its values key by key.
     architecture : str or None
         Needed without a preset.
     settings : mapping

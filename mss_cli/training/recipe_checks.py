@@ -58,7 +58,8 @@ def find_wrong(parts: Parts) -> Iterator[Wrong]:
 
 def _network(network: Network) -> tuple[list[Wrong], "Built | None"]:
     """Build the network without memory for its weights, taking out one mistake after the other."""
-    from mss_models.catalog import SHIPPED, Architecture, shipped
+    from mss_models.configuration import Architecture
+    from mss_models.presets import SHIPPED, shipped
 
     wrong: list[Wrong] = []
     if network.preset is not None and network.preset not in SHIPPED:
@@ -90,7 +91,7 @@ def _network(network: Network) -> tuple[list[Wrong], "Built | None"]:
 
 def _per_stem(network: Network, wrong: list[Wrong]) -> tuple[list[Wrong], "Built | None"]:
     """Try every network alone, then all together."""
-    from mss_models.catalog import shipped
+    from mss_models.presets import shipped
 
     preset = shipped(network.preset).settings if network.preset else {}
     settings: dict[str, object] = {**preset, **network.settings}
@@ -120,7 +121,8 @@ def _try_settings(
     """Build again and again without the key that was wrong; give all mistakes and, without any, what was built."""
     import torch
 
-    from mss_models.catalog import ConfigurationError, build
+    from mss_models.catalog import build
+    from mss_models.configuration import ConfigurationError
 
     wrong: list[tuple[str | None, str]] = []
     taken_out: set[str] = set()

@@ -8,7 +8,7 @@ from mss_cli.training.recipe import Step as StepSettings
 
 if TYPE_CHECKING:
     from mss_models.augmentation.step import Step
-    from mss_models.catalog import Configuration
+    from mss_models.configuration import Configuration
 
 PER_STEM = "unet-per-stem"
 
@@ -31,7 +31,8 @@ def resolve_network(network: Network) -> "Configuration":
     ConfigurationError
         If there is no such preset.
     """
-    from mss_models.catalog import Configuration, shipped
+    from mss_models.configuration import Configuration
+    from mss_models.presets import shipped
 
     base = shipped(network.preset) if network.preset is not None else None
     architecture = base.architecture if base is not None else network.architecture

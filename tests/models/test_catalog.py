@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
-from mss_models.catalog import SHIPPED, Configuration, ConfigurationError, build, configuration_of, shipped
+from mss_models.catalog import build, configuration_of
+from mss_models.configuration import Configuration, ConfigurationError
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.presets import SHIPPED, shipped
 from separators import check_separator
 
 TINY = {

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from mss_models.catalog import ConfigurationError, build, configuration_of, shipped
+from mss_models.catalog import build, configuration_of
+from mss_models.configuration import ConfigurationError
 from mss_models.errors import ShapeError, StateMismatch
 from mss_models.networks.front_end import FrontEnd
 from mss_models.networks.subband_separator import (
@@ -19,6 +20,7 @@ from mss_models.networks.subband_separator import (
     _Inverse,
     multiply_accumulates,
 )
+from mss_models.presets import shipped
 from mss_models.stft import StftSettings, istft
 from separators import check_separator
 
