@@ -38,6 +38,10 @@ class Contour:
     level: NDArray[np.float64]
     marks: NDArray[np.float64]
 
+    def frame_of(self, samples: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Give the nearest frame of each sample."""
+        return np.clip(np.round(samples / HOP_SAMPLES).astype(np.int64), 0, self.voiced.size - 1)
+
 
 def follow(sound: NDArray[np.float32], *, lowest: float = 65.0, highest: float = 900.0) -> Contour:
     """Follow the pitch of a phrase of one voice.

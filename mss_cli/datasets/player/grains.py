@@ -17,6 +17,7 @@ _FINE = 2  # grains are cut on half samples, so that periods are even
 _WINDOW_POINTS = 2048
 _WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW_POINTS + 1) / _WINDOW_POINTS)).astype(np.float32)
 _EMPTY = 64
+_NEIGHBOURS = 3  # grains on either side
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def sung_again(grains: Grains, *, times: NDArray[np.float64], hertz: NDArray[np.
     samples = times.size * HOP_SAMPLES
     if marks.size < 3 or times.size < 2:
         return np.zeros(max(samples, _EMPTY), dtype=np.float32)
-    frame = np.clip(np.round(times / HOP_SAMPLES).astype(np.int64), 0, contour.voiced.size - 1)
+    frame = contour.frame_of(times)
     rate = np.where(contour.voiced[frame], hertz, UNVOICED_HERTZ)
     phase = np.concatenate(([0.0], np.cumsum((rate[1:] + rate[:-1]) / 2))) * (HOP_SAMPLES / SAMPLE_RATE)
     starts = np.arange(times.size) * float(HOP_SAMPLES)
@@ -106,9 +107,11 @@ def sung_again(grains: Grains, *, times: NDArray[np.float64], hertz: NDArray[np.
     source = np.interp(outs, starts, times)
     nearest = np.clip(np.searchsorted(marks, source), 1, marks.size - 1)
     nearest -= source - marks[nearest - 1] < marks[nearest] - source
-    at = np.clip(np.round(marks[nearest] / HOP_SAMPLES).astype(np.int64), 0, contour.voiced.size - 1)
-    voiced = contour.voiced[at]
     spacing = SAMPLE_RATE / np.interp(outs, starts, rate)
+    slowness = np.diff(outs, append=samples) / np.diff(source, append=source[-1:] + 1).clip(1e-3)
+    nearest = _varied(contour, nearest, slowness=slowness)
+    at = contour.frame_of(marks[nearest])
+    voiced = contour.voiced[at]
     own = SAMPLE_RATE / (contour.hertz[at] * grains.formants)
     reach = np.where(voiced, own, spacing)  # half a grain, in samples of the output
     # Pulses that follow faster are louder together: keep the energy.
@@ -138,6 +141,20 @@ def shifted(voice: Audio, contour: Contour, *, semitones: float, formants: float
     times = np.arange(count) * (HOP_SAMPLES / ratio)
     hertz = np.interp(times / HOP_SAMPLES, np.arange(contour.hertz.size), contour.hertz) * 2 ** (semitones / 12)
     return sung_again(grains, times=times, hertz=hertz)[None]
+
+
+def _varied(contour: Contour, nearest: NDArray[np.int64], *, slowness: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where a voice without a pitch is slowed down, take neighbours of the nearest grain in turn.
+
+    One grain again and again would make a tone of noise. With a pitch the nearest is kept: marks of neighbouring
+    periods do not agree to the sample, and the pitch would waver (by 10 cents with neighbours of one).
+    """
+    reach = np.clip(0.6 * (slowness - 1), 0, _NEIGHBOURS)
+    # Steps of the golden ratio: even, without a period that is heard, and the same each time.
+    turns = (np.arange(nearest.size) * 0.6180339887498949) % 1 - 0.5
+    other = np.clip(nearest + np.round(2 * reach * turns).astype(np.int64), 0, contour.marks.size - 1)
+    near, far = (contour.voiced[contour.frame_of(contour.marks[which])] for which in (nearest, other))
+    return np.where(near | far, nearest, other)
 
 
 def _laid(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from mss_cli.datasets.player.coding import coded
+from mss_cli.datasets.player.coding import CODERS, coded
 from mss_cli.datasets.player.draw import chance, pick, uniform
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
 from mss_cli.datasets.player.production import (
@@ -28,7 +28,7 @@ from mss_cli.datasets.player.voice_effects import with_voice_effects
 _LEVELS_DB = ((0.0, 3.0), (0.5, 3.0), (-1.0, 3.5))
 _OTHER_DB = (-10.0, 3.0)
 _CODED_BELOW_HZ = 15000.0
-_CODED_SHARE = 0.09  # of songs; coding four stems takes as long as playing a song
+_CODED_SHARE = 0.14  # of songs; coding four stems takes as long as playing a song
 
 
 def mixed_down(
@@ -85,9 +85,9 @@ def mixed_down(
             out[0] *= np.sqrt(gain)
     out = _mastered(out, random, production=production)
     if production and chance(random, _CODED_SHARE):
-        quality = uniform(random, 0.0, 0.4)
+        coder, bits = pick(random, CODERS), round(uniform(random, 45_000, 128_000))
         for place_of in range(out.shape[0]):
-            out[place_of] = coded(out[place_of], quality=quality)
+            out[place_of] = coded(out[place_of], coder=coder, bits_per_second=bits)
         peak = float(np.abs(out.sum(axis=0)).max(initial=0.0))
         out *= np.float32(min(1.0, 0.99 / max(peak, 1e-6)))
     return out

@@ -146,7 +146,7 @@ class SpeechSinger:
         cents, steady = self._cents(times.size - onset, hertz=hertz, before=before, manners=manners)
         cents = np.concatenate((np.full(onset, cents[0]), cents))
         contour = self._pack.contour(self._items[item])
-        frames = np.clip(np.round(times / HOP_SAMPLES).astype(np.int64), 0, contour.voiced.size - 1)
+        frames = contour.frame_of(times)
         if manners.own:
             cents = cents + np.clip(manners.own * 1200 * np.log2(contour.hertz[frames] / syllable.hertz), -150, 150)
         sound = sung_again(self._grains(item, formants), times=times, hertz=hertz * 2 ** (cents / 1200))
