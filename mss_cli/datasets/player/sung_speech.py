@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ _FRAME = HOP_SAMPLES / SAMPLE_RATE  # seconds
 _EDGE_SECONDS = 0.04  # both ends of a vowel are not stretched
 _ENOUGH_SECONDS = 12.0
 _STEADY_CENTS = 12.0
+_WAVERING_CENTS = 12.0  # before smoothing over some frames, which leaves about a third
 _ENDING_SECONDS = 0.03
 _LOUDNESS = 0.12
 LOWEST_MIDDLE, HIGHEST_MIDDLE = 46.0, 70.0
@@ -186,6 +188,9 @@ class SpeechSinger:
             swell = np.clip((time - uniform(self._random, 0.05, 0.3)) / 0.2, 0, 1)
             turn = 2 * np.pi * (manners.vibrato_hz * time + self._random.random())
             cents += manners.vibrato_cents * swell * np.sin(turn)
+        if manners.glide_seconds > 0:
+            # No voice is even: small wanderings of the pitch, without which long vowels sound like a vocoder's.
+            cents += scipy.ndimage.gaussian_filter1d(self._random.normal(0, 1, frames), 2) * _WAVERING_CENTS
         return cents, steady
 
 
