@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,15 +32,15 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 def temporary_name(target: Path) -> Path:
-    """Give the hidden name beside `target` under which its content grows.
+    """Give a hidden name beside `target` under which its content grows; another one each time.
 
-    The process number keeps two runs apart; the name is cut so that it never outgrows the file system's 255 bytes.
+    Random characters keep runs apart, on other hosts too; the process number tells whose it was. The name is cut so
+    that it never outgrows the file system's 255 bytes.
     """
     name = os.fsencode(target.name)
     # Long names are cut; the check sum keeps those apart that differ behind the cut.
-    suffix = f".{zlib.crc32(name):08x}.{os.getpid()}.part".encode()
-    stem = name[: 254 - len(suffix)]
-    return target.with_name(os.fsdecode(b"." + stem + suffix))
+    suffix = f".{secrets.token_hex(4)}.{zlib.crc32(name):08x}.{os.getpid()}.part".encode()
+    return target.with_name(os.fsdecode(b"." + name[: 254 - len(suffix)] + suffix))
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -4,14 +4,12 @@ import base64
 import binascii
 import json
 import os
-import secrets
-import zlib
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import cast
 
 from mss_cli.events import Json
-from mss_cli.files import output_error
+from mss_cli.files import output_error, temporary_name
 
 _LONGEST_BYTES = 1 << 20
 
@@ -161,15 +159,13 @@ def parse_object(raw: bytes, where: str) -> Fields:
 def write_object(path: Path, content: dict[str, Json]) -> None:
     """Write a file of ours: whole, under a name of its own, synced, then renamed over the old one, then synced again.
 
-    The temporary name holds random characters, so that runs on two hosts never share one.
-
     Raises
     ------
     OutputError
         If it cannot be written; then the old file stands and nothing is left beside it.
     """
     text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    temporary = unique_name(path)
+    temporary = temporary_name(path)
     try:
         try:
             with temporary.open("xb") as file:
@@ -184,16 +180,6 @@ def write_object(path: Path, content: dict[str, Json]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
-
-
-def unique_name(target: Path) -> Path:
-    """Give a hidden temporary name beside `target` that no other run has; at most 255 bytes.
-
-    It ends in the process number as `mss_cli.files.temporary_name` does, so that one rule finds what is left of both.
-    """
-    name = os.fsencode(target.name)
-    suffix = f".{secrets.token_hex(4)}.{zlib.crc32(name):08x}.{os.getpid()}.part".encode()
-    return target.with_name(os.fsdecode(b"." + name[: 254 - len(suffix)] + suffix))
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mss_cli.batch.holders import process_exists, this_host
 from mss_cli.batch.locks import Lock
 
-# Of `mss_cli.files.temporary_name`: `.NAME.CHECKSUM.PID.part`. Other programs have `.part` files too; theirs stay.
+# Of `mss_cli.files.temporary_name`: `.NAME.RANDOM.CHECKSUM.PID.part`. Files of other programs that end in `.part` stay.
 _NAMED = re.compile(rb"\..+\.[0-9a-f]{8}\.(?P<pid>[0-9]{1,10})\.part", re.DOTALL)
 # Of scratch files and the spool of stdin, which live under a name only for a moment, or as long as the run.
 _SPOOLED = re.compile(rb"\.mss-cli-(stdin-)?[a-z0-9_]{8}\.part")

@@ -17,24 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 from mss_cli.batch.holders import Holder, Life, holder_to_json, myself, parse_holder
 from mss_cli.batch.inputs import STATE_FOLDER
-from mss_cli.batch.json_fields import MalformedError, sync_folder, unique_name
+from mss_cli.batch.json_fields import MalformedError, sync_folder
 from mss_cli.batch.sharding import Shard
-from mss_cli.errors import ExitCode, MssError
-from mss_cli.files import make_folder, output_error, remove_empty
+from mss_cli.errors import FolderBusy
+from mss_cli.files import make_folder, output_error, remove_empty, temporary_name
 
 _NAME = re.compile(r"lock-[0-9a-f]{32}\.json")
 # Renewals are written in place, so that they need no room on a full disk; all are of this size.
 _BYTES = 1024
-
-
-class FolderBusy(MssError):
-    """Another run works on the folder; it can be tried again later."""
-
-    code: ClassVar[ExitCode] = ExitCode.TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class FolderLock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         # A lock appears whole, never half written: under another name first.
-        temporary = unique_name(path)
+        temporary = temporary_name(path)
         try:
             self._file = temporary.open("x+b", buffering=0)
             try:

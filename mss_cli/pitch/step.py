@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mss_cli.audio.channels import fold
 from mss_cli.audio.resample import resample
-from mss_cli.files import temporary_name
 from mss_cli.pitch.estimate import read_pitches
 from mss_cli.pitch.f0_file import save_f0
 from mss_cli.pitch.midi import save_midi
@@ -71,22 +70,21 @@ class PitchStep:
     files: PitchFiles
     hears_mixture: bool = False
 
-    def write(self, blocks: Callable[[], Iterator[Block]], *, sample_rate: int, title: str) -> dict[Path, Path]:
+    def write(
+        self, blocks: Callable[[], Iterator[Block]], temporary: PitchFiles, *, sample_rate: int, title: str
+    ) -> None:
         """Estimate the pitch and write the three files under temporary names.
 
         Parameters
         ----------
         blocks : callable
             Gives the vocals (or the mixture, see `hears_mixture`) from their start, (channel, sample).
+        temporary : PitchFiles
+            The names to write.
         sample_rate : int, Hz
             Of the blocks.
         title : str
             Of the picture.
-
-        Returns
-        -------
-        dict of Path to Path
-            Temporary to final names.
 
         Raises
         ------
@@ -104,7 +102,6 @@ class PitchStep:
             hop_seconds=teacher.hop_samples / teacher.sample_rate,
             threshold=teacher.threshold,
         )
-        save_f0(estimate, temporary_name(self.files.f0))
-        save_midi(find_notes(estimate), temporary_name(self.files.midi))
-        save_picture(estimate, temporary_name(self.files.picture), title=title)
-        return {temporary_name(final): final for final in self.files.names}
+        save_f0(estimate, temporary.f0)
+        save_midi(find_notes(estimate), temporary.midi)
+        save_picture(estimate, temporary.picture, title=title)

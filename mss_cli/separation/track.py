@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from mss_cli.events import (
 )
 from mss_cli.files import make_folder, publish, refuse_folders, refuse_replacing, remove_empty, temporary_name
 from mss_cli.pitch.step import STEM as PITCH_STEM
-from mss_cli.pitch.step import PitchStep
+from mss_cli.pitch.step import PitchFiles, PitchStep
 from mss_cli.separation.engine import Engine
 from mss_cli.separation.memory import is_out_of_memory
 from mss_cli.separation.picture import save_picture
@@ -40,6 +40,8 @@ from mss_cli.separation.threads import WriteBehind
 from mss_cli.separation.writing import check_format, common_gain, encode_all, final_names, written_peak
 
 Block = NDArray[np.float32]
+
+Publish = Callable[[TrackFinished, dict[Path, Path]], None]
 
 # Pairs of mixture and estimates that may wait for the disk; each is about a segment long.
 _DEPTH = 2
@@ -82,6 +84,11 @@ def open_source(path: Path, settings: ReadSettings, *, name: Path | None = None)
     return Source(info=info, name=name or path, channels=channels)
 
 
+def publish_only(finished: TrackFinished, temporary: dict[Path, Path]) -> None:
+    """Give the finished files their final names, and do nothing else."""
+    publish(temporary)
+
+
 @dataclass(frozen=True, slots=True)
 class Mixed:
     """What separating a track into the scratch file told.
@@ -113,6 +120,7 @@ def separate_track(
     write_settings: WriteSettings,
     picture: Path | None = None,
     pitch: PitchStep | None = None,
+    put: Publish = publish_only,
     listener: Listener = ignore,
 ) -> TrackFinished:
     """Separate one track and write its stems.
@@ -131,6 +139,8 @@ def separate_track(
         Where a picture of the spectrograms goes, if one is wanted.
     pitch : PitchStep or None
         How the pitch of the vocals is written, if it is wanted; then `vocals` is among the outputs.
+    put : callable
+        Gives the finished files their final names: takes what will have been written, and temporary to final names.
     listener : callable
         Takes `track_started`, `track_progress`, `warning` and `track_finished`.
 
@@ -177,45 +187,66 @@ def separate_track(
             )
         _tell_rate(encoded[0], source, write_settings, listener)
         if mixed.sketch is not None and picture is not None:
-            temporary[temporary_name(picture)] = picture
-            save_picture(mixed.sketch, temporary_name(picture), title=source.name.name)
+            drawn = temporary_name(picture)
+            temporary[drawn] = picture
+            save_picture(mixed.sketch, drawn, title=source.name.name)
         if pitch is not None:
-            temporary |= {temporary_name(name): name for name in pitch.files.names}
-            with final_names(temporary):
-                _write_pitch(pitch, source, scratch, plan)
-        publish(temporary)
+            _write_pitch(pitch, source, scratch, plan, temporary)
+        finished = TrackFinished(
+            path=source.name,
+            outputs=_outputs(encoded, targets, mixed, plan, gain, write_settings),
+            sample_rate_hz=info.sample_rate,
+            samples=mixed.samples,
+            gain=gain,
+            device=str(engine.device),
+            precision=engine.precision,
+            segment_seconds=mixed.segment_seconds,
+            segments_per_batch=engine.batch_size,
+            elapsed_seconds=round(time.monotonic() - started, 3),
+            extras=_extras(temporary, picture, pitch),
+        )
+        put(finished, temporary)
         made.clear()
-    extras = {"picture": picture} if picture is not None else {}
-    extras |= pitch.files.kinds if pitch is not None else {}
-    whole_file = write_settings.format.name == "stem.mp4"
-    names = ("stems",) if whole_file else plan.names
-    peaks = (max(mixed.peaks),) if whole_file else mixed.peaks
-    finished = TrackFinished(
-        path=source.name,
-        outputs=tuple(
-            StemWritten(
-                name, target, file.sample_rate, file.samples, file.bytes, written_peak(peak, gain, write_settings)
-            )
-            for name, target, file, peak in zip(names, targets, encoded, peaks, strict=True)
-        ),
-        sample_rate_hz=info.sample_rate,
-        samples=mixed.samples,
-        gain=gain,
-        device=str(engine.device),
-        precision=engine.precision,
-        segment_seconds=mixed.segment_seconds,
-        segments_per_batch=engine.batch_size,
-        elapsed_seconds=round(time.monotonic() - started, 3),
-        extras=tuple(ExtraWritten(kind, path, path.stat().st_size) for kind, path in extras.items()),
-    )
+    finished = replace(finished, elapsed_seconds=round(time.monotonic() - started, 3))
     listener(finished)
     return finished
 
 
-def _write_pitch(pitch: PitchStep, source: Source, scratch: Scratch, plan: StemPlan) -> None:
-    """Write the pitch files under their temporary names."""
+def _outputs(
+    encoded: Sequence[EncodedFile],
+    targets: Sequence[Path],
+    mixed: "Mixed",
+    plan: StemPlan,
+    gain: float,
+    settings: WriteSettings,
+) -> tuple[StemWritten, ...]:
+    whole_file = settings.format.name == "stem.mp4"
+    names = ("stems",) if whole_file else plan.names
+    peaks = (max(mixed.peaks),) if whole_file else mixed.peaks
+    return tuple(
+        StemWritten(name, target, file.sample_rate, file.samples, file.bytes, written_peak(peak, gain, settings))
+        for name, target, file, peak in zip(names, targets, encoded, peaks, strict=True)
+    )
+
+
+def _extras(temporary: dict[Path, Path], picture: Path | None, pitch: PitchStep | None) -> tuple[ExtraWritten, ...]:
+    """Describe the files that are no stems while they have their temporary names."""
+    kinds = {picture: "picture"} if picture is not None else {}
+    kinds |= {path: kind for kind, path in pitch.files.kinds.items()} if pitch is not None else {}
+    return tuple(
+        ExtraWritten(kinds[final], final, path.stat().st_size) for path, final in temporary.items() if final in kinds
+    )
+
+
+def _write_pitch(
+    pitch: PitchStep, source: Source, scratch: Scratch, plan: StemPlan, temporary: dict[Path, Path]
+) -> None:
+    """Write the pitch files under temporary names, which join the others."""
+    files = PitchFiles(*map(temporary_name, pitch.files.names))
+    temporary |= dict(zip(files.names, pitch.files.names, strict=True))
     blocks = source.blocks if pitch.hears_mixture else partial(scratch.blocks, plan.names.index(PITCH_STEM))
-    pitch.write(blocks, sample_rate=source.info.sample_rate, title=source.name.name)
+    with final_names(temporary):
+        pitch.write(blocks, files, sample_rate=source.info.sample_rate, title=source.name.name)
 
 
 @contextmanager

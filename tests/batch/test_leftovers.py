@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_cli.batch.holders import Host, myself
-from mss_cli.batch.json_fields import unique_name
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import Lock
 from mss_cli.batch.sharding import Shard
@@ -19,12 +18,11 @@ from mss_cli.files import temporary_name
 KILLED = """
 import os, sys
 from pathlib import Path
-from mss_cli.batch.json_fields import unique_name
 from mss_cli.files import temporary_name
 folder = Path(sys.argv[1])
 for name in ("vocals.wav", "n" * 250 + ".wav", os.fsdecode(b"caf\\xe9\\n.wav")):
     temporary_name(folder / name).write_bytes(b"half a stem")
-unique_name(folder / "x.mss.json").write_bytes(b"{")
+temporary_name(folder / "x.mss.json").write_bytes(b"{")
 (folder / "vocals.wav").write_bytes(b"whole")
 os.kill(os.getpid(), 9)
 """
@@ -117,11 +115,10 @@ def test_links_are_neither_followed_nor_removed(tmp_path, killed):
 def test_every_temporary_name_fits_and_is_known_again(name):
     from mss_cli.batch.leftovers import _is_left
 
-    for make in (temporary_name, unique_name):
-        raw = make(Path("folder") / f"x{name}").name.encode()
-        assert len(raw) <= 255
-        assert _is_left(raw, lambda pid: False, spools=False)
+    raw = temporary_name(Path("folder") / f"x{name}").name.encode()
+    assert len(raw) <= 255
+    assert _is_left(raw, lambda pid: False, spools=False)
 
 
-def test_two_runs_never_share_a_unique_name():
-    assert len({unique_name(Path("x.mss.json")) for _ in range(1000)}) == 1000
+def test_two_runs_never_share_a_temporary_name():
+    assert len({temporary_name(Path("x.mss.json")) for _ in range(1000)}) == 1000

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_cli.batch.holders import Host, Life, holder_to_json, myself, parse_holder, start_of, this_host
-from mss_cli.batch.locks import FolderBusy, LockTiming, folder_lock, locks_in
+from mss_cli.batch.locks import LockTiming, folder_lock, locks_in
 from mss_cli.batch.sharding import Shard
-from mss_cli.errors import ExitCode, OutputError
+from mss_cli.errors import ExitCode, FolderBusy, OutputError
 
 FAST = LockTiming(renew_seconds=0.05, stale_seconds=0.6, poll_seconds=0.05, settle_seconds=5.0)
 ELSEWHERE = Host("elsewhere", "m", "b", "p")
@@ -25,7 +25,8 @@ ELSEWHERE = Host("elsewhere", "m", "b", "p")
 CHILD = """
 import sys, time
 from pathlib import Path
-from mss_cli.batch.locks import FolderBusy, LockTiming, folder_lock
+from mss_cli.batch.locks import LockTiming, folder_lock
+from mss_cli.errors import FolderBusy
 from mss_cli.batch.sharding import parse_shard
 folder, shard, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 try:

@@ -4,7 +4,6 @@ import itertools
 import os
 
 from mss_cli.batch.decisions import Action, Wanted, decide
-from mss_cli.batch.json_fields import unique_name
 from mss_cli.batch.records import (
     Circumstances,
     MadeBy,
@@ -16,6 +15,7 @@ from mss_cli.batch.records import (
     written_files,
 )
 from mss_cli.errors import OutputError
+from mss_cli.files import temporary_name
 
 SETTINGS = Settings(("vocals", "bass"), "wav", "int16", None, "rescale", "auto", None, 0.25, 0, 0, False, None)
 HOW = Circumstances("0.1.0", "cpu", "fp32", 2, 8.0, 1, 1.0)
@@ -29,7 +29,7 @@ def steps_of_a_run(folder, content, clock):
     temporary = {}
     for stem in SETTINGS.stems:
         target = folder / f"{stem}.wav"
-        name = unique_name(target)
+        name = temporary_name(target)
         name.write_bytes(content)
         time = next(clock)  # coarse clocks of file systems would make a quick test see one time
         os.utime(name, ns=(time, time))
