@@ -14,12 +14,14 @@ from mss_cli.events import (
     InternalError,
     Measured,
     RunFinished,
-    RunStarted,
+    RunPlanned,
     SongsPrepared,
     TrackFailed,
     TrackFinished,
+    TrackPlanned,
     TrackProgress,
     TrackScored,
+    TrackSkipped,
     TrackStarted,
     TrainingFinished,
     TrainingStarted,
@@ -68,7 +70,7 @@ class Console:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, TrackScored) and event.kept:
+        if isinstance(event, TrackSkipped) or (isinstance(event, TrackScored) and event.kept):
             self._skipped += 1
         elif isinstance(event, TrackFinished | TrackScored):
             self._done += 1
@@ -119,19 +121,22 @@ class Console:
             case TrackProgress():
                 if self._bar is not None:
                     self._bar.move(event.done_seconds)
-            case TrackFinished():
+            case TrackSkipped() | TrackPlanned() | RunPlanned():
+                self._show_plan(event)
+            case TrackFinished() | TrackScored():
                 self.close_bar()
-                self._line("", _summary(event))
-            case TrackScored():
-                self.close_bar()
-                self._line("", _scores(event))
+                self._line("", _summary(event) if isinstance(event, TrackFinished) else _scores(event))
             case WeightsReady():
                 if self.output.verbose:
                     self._line("", f"model `{event.model}`, {event.device}, {event.precision}, {event.threads} threads")
             case TrainingStarted() | SongsPrepared() | TrainingStep() | Validated() | TrainingFinished():
                 self._show_training(event)
-            case RunStarted() | _:
-                pass
+
+    def _show_plan(self, event: TrackSkipped | TrackPlanned | RunPlanned) -> None:
+        if isinstance(event, TrackSkipped):
+            self._line("", f"{event.path}: done already ({event.reason})")
+        elif not self.output.json:
+            write_line(printable(_planned(event)))
 
     def _show_training(
         self, event: TrainingStarted | SongsPrepared | TrainingStep | Validated | TrainingFinished
@@ -245,6 +250,18 @@ def _summary(event: TrackFinished) -> str:
     where = folders.pop() if len(folders) == 1 else Path(os.path.commonpath(folders or {Path()}))
     names = ", ".join(output.path.name for output in event.outputs)
     return f"{event.path}: {names} in {where} ({_duration(seconds)}, {speed:.1f} times real time)"
+
+
+def _planned(event: TrackPlanned | RunPlanned) -> str:
+    length = "length unknown" if event.duration_seconds is None else _duration(event.duration_seconds)
+    size = "size unknown" if event.size_bytes is None else f"at most {event.size_bytes / 1e6:.1f} MB"
+    if isinstance(event, TrackPlanned):
+        if event.action == "skip":
+            return f"{event.path}: skip ({event.reason})"
+        return f"{event.path}: separate ({event.reason}), {length}, {size}, into {event.record.parent}"
+    time_needed = "" if event.estimated_seconds is None else f", about {_duration(event.estimated_seconds)} on the CPU"
+    free = f"{event.free_bytes / 1e6:.1f} MB free"
+    return f"{event.to_separate} of {event.tracks} tracks to separate: {length}, {size}, {free}{time_needed}"
 
 
 def _scores(event: TrackScored) -> str:

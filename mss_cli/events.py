@@ -122,6 +122,41 @@ class TrackFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrackSkipped(Event):
+    """A track is done already: its record fits and its files are there."""
+
+    name: ClassVar[str] = "track_skipped"
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPlanned(Event):
+    """What a run would do with a track (`--dry-run`); `action` is `separate` or `skip`."""
+
+    name: ClassVar[str] = "track_planned"
+    path: Path
+    action: str
+    reason: str
+    record: Path
+    duration_seconds: float | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlanned(Event):
+    """What a run would do in all (`--dry-run`)."""
+
+    name: ClassVar[str] = "run_planned"
+    tracks: int
+    to_separate: int
+    duration_seconds: float
+    size_bytes: int
+    free_bytes: int
+    estimated_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class InternalError(Event):
     """A bug of ours costs a track; `TrackFailed` follows."""
 
@@ -256,6 +291,9 @@ EVENTS: tuple[type[Event], ...] = (
     TrackProgress,
     TrackFinished,
     TrackFailed,
+    TrackSkipped,
+    TrackPlanned,
+    RunPlanned,
     InternalError,
     TrackScored,
     TrainingStarted,

@@ -1,6 +1,8 @@
 """`mss-cli separate`: songs in, stems out."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -8,10 +10,15 @@ from mss_cli.console import Console
 from mss_cli.errors import UsageError
 from mss_cli.events import Warned
 
+if TYPE_CHECKING:
+    from mss_cli.batch.decisions import Policy
+
 
 def command(
     context: typer.Context,
-    inputs: list[str] = typer.Argument(..., metavar="INPUT...", help="Audio or video files; `-` reads stdin."),
+    inputs: list[str] | None = typer.Argument(
+        None, metavar="INPUT...", help="Audio or video files, folders, patterns; `-` reads stdin."
+    ),
     model: str = typer.Option(
         "classical",
         "-m",
@@ -82,6 +89,24 @@ def command(
         "--pitch-weights",
         help="Weights of Deep Salience (safetensors); without them the model's own pitch, or pYIN.",
     ),
+    inputs_from: str | None = typer.Option(
+        None, "--inputs-from", help="File with one input per line, or ended by NUL; `-` is stdin."
+    ),
+    null: bool = typer.Option(False, "--null", help="Names in `--inputs-from` end with NUL."),
+    exclude: list[str] | None = typer.Option(None, "--exclude", help="Leave out names of this pattern; repeatable."),
+    if_changed: bool = typer.Option(
+        False, "--if-changed", help="Skip tracks whose input, model and settings are as recorded (the default)."
+    ),
+    if_missing: bool = typer.Option(False, "--if-missing", help="Skip tracks whose files are there, however made."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Separate every track again."),
+    checksum: bool = typer.Option(False, "--checksum", help="Compare inputs by content, not by size and time."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print what would be done; write nothing."),
+    shard: str | None = typer.Option(None, "--shard", help="Do only share i of n: 1/8 to 8/8."),
+    wait_lock: float = typer.Option(
+        0.0, "--wait-lock", min=0, help="Seconds to wait for another run on the output folder."
+    ),
+    max_failures: int | None = typer.Option(None, "--max-failures", min=1, help="Stop after this many failed tracks."),
+    fail_fast: bool = typer.Option(False, "--fail-fast", help="Same as --max-failures 1."),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
@@ -90,19 +115,23 @@ def command(
 ) -> int:
     """Separate songs into stems.
 
-    Each INPUT becomes a folder of stems, as long as the input, at its rate and channels, aligned to the sample; the
-    stems sum to the mixture. Several inputs are taken one after another; a broken one does not stop the others.
+    Each track becomes a folder of stems, as long as the input, at its rate and channels, aligned to the sample; the
+    stems sum to the mixture. A folder as INPUT means all audio files below it. Tracks are taken one after another; a
+    broken one does not stop the others, and a second run does only what is not done yet.
     """
     console = context.obj
     if not isinstance(console, Console):
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
-    from mss_cli.separation.request import Request, run
+    from mss_cli.batch.decisions import Policy
+    from mss_cli.batch.run import BatchOptions, run
+    from mss_cli.batch.sharding import parse_shard
+    from mss_cli.separation.request import Request
 
     if jobs > 1:
         console(Warned(f"`--jobs {jobs}`: tracks are separated one after another, each with all threads"))
     request = Request(
-        inputs=tuple(inputs),
+        inputs=tuple(inputs or ()),
         model=model,
         output=output,
         template=filename,
@@ -128,7 +157,28 @@ def command(
         pitch=pitch,
         pitch_weights=pitch_weights,
     )
-    return run(request, console)
+    policies = {Policy.IF_CHANGED: if_changed, Policy.IF_MISSING: if_missing, Policy.OVERWRITE: overwrite}
+    options = BatchOptions(
+        inputs_from=inputs_from,
+        null=null,
+        exclude=tuple(exclude or ()),
+        policy=_only([policy for policy, given in policies.items() if given]),
+        checksum=checksum,
+        dry_run=dry_run,
+        shard=None if shard is None else parse_shard(shard),
+        wait_lock_seconds=wait_lock,
+        max_failures=1 if fail_fast else max_failures,
+    )
+    return run(request, options, console)
+
+
+def _only(policies: "Sequence[Policy]") -> "Policy":
+    """Give the one policy that was chosen."""
+    from mss_cli.batch.decisions import Policy
+
+    if len(policies) > 1:
+        raise UsageError(f"`--{policies[0]}` and `--{policies[1]}` are both given", hint="give one")
+    return policies[0] if policies else Policy.IF_CHANGED
 
 
 def _chosen(flag: str, value: str | None, shorthands: dict[str, bool]) -> str | None:

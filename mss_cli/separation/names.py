@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mss_cli.errors import OutputError, UsageError
+from mss_cli.errors import UsageError
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 FIELDS = ("track", "stem", "ext", "model", "dir", "stem_index")
@@ -87,38 +87,6 @@ def check_template(template: str) -> str:
         hint = "give a relative path of a file without `..`"
         raise UsageError(f"`--filename {template}` leaves the output folder or names no file", hint=hint)
     return template
-
-
-def refuse_collisions(targets: Mapping[Path, Sequence[Path]]) -> None:
-    """Refuse two inputs that would write the same file, also where only case differs, and outputs over inputs.
-
-    Parameters
-    ----------
-    targets : mapping of Path to sequence of Path
-        Outputs of each input.
-
-    Raises
-    ------
-    OutputError
-        Naming both.
-    """
-    owners: dict[str, Path] = {}
-    inputs = {_folded(source.resolve()) for source in targets}
-    for source, paths in targets.items():
-        for path in paths:
-            key = _folded(path)
-            if key in owners and owners[key] != source:
-                hint = "separate them into different folders, or use `{dir}` in `--filename`"
-                raise OutputError(
-                    f"also wanted by `{owners[key]}`: two inputs with one output name `{path}`",
-                    path=str(source),
-                    hint=hint,
-                )
-            if _folded(path.resolve()) in inputs:
-                raise OutputError(
-                    "an output would replace this input", path=str(path), hint="choose another `--output`"
-                )
-            owners[key] = source
 
 
 def _track_name(source: Path) -> str:

@@ -1,8 +1,7 @@
-"""A whole run of `separate`: words of the user checked, inputs opened, one track after another."""
+"""What a user asked of `separate`, checked before anything heavy is loaded; the run that writes to stdout."""
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from mss_cli.audio.access import check_readable
 from mss_cli.audio.formats import OutputFormat, output_format
 from mss_cli.devices import PrecisionChoice
-from mss_cli.errors import ExitCode, MssError, UsageError
+from mss_cli.errors import ExitCode, InputError, MemoryExhausted, MssError, UsageError
 from mss_cli.events import Listener, TrackFailed
-from mss_cli.separation.names import Naming, check_template, refuse_collisions
+from mss_cli.separation.names import Naming, check_template
 from mss_cli.separation.stems import StemChoice, StemPlan, plan_stems
 from mss_cli.weights.manifest import Entry, find
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from mss_cli.pitch.step import PitchFiles, PitchStep
     from mss_cli.separation.engine import Engine
     from mss_cli.separation.settings import EngineSettings, ReadSettings, WriteSettings
-    from mss_cli.separation.track import Source
 
 STANDARD = "-"
 
@@ -70,6 +68,7 @@ class Checked:
     stems: StemPlan
     format: OutputFormat
     naming: Naming
+    weights: Path | None = None
 
     def targets(self, source: Path) -> tuple[Path, ...]:
         """Give the final names of one input's outputs; none if they go to stdout."""
@@ -77,6 +76,35 @@ class Checked:
             return ()
         names = ("stems",) if self.format.name == "stem.mp4" else self.stems.names
         return self.naming.targets(source, names, self.format.extension)
+
+    @property
+    def engine_settings(self) -> "EngineSettings":
+        """How audio goes through the separator."""
+        from mss_cli.separation.settings import EngineSettings
+
+        request = self.request
+        return EngineSettings(request.segment_seconds, request.overlap, request.shifts, request.seed)
+
+    @property
+    def read_settings(self) -> "ReadSettings":
+        """How inputs are read."""
+        from mss_cli.separation.settings import ReadSettings
+
+        return ReadSettings(stream=self.request.stream, downmix=self.request.downmix is not None)
+
+    @property
+    def write_settings(self) -> "WriteSettings":
+        """How stems become files."""
+        from mss_cli.separation.settings import WriteSettings
+
+        request = self.request
+        return WriteSettings(
+            choice=StemChoice(request.stems, request.two_stems, request.residual),
+            format=self.format,
+            clip=cast(Literal["rescale", "clamp", "none"], request.clip),
+            scratch=request.scratch,
+            plot=request.plot,
+        )
 
     def picture(self, source: Path) -> Path | None:
         """Give the final name of one input's picture, if one is wanted."""
@@ -117,6 +145,7 @@ def check(request: Request) -> Checked:
         _one_of("--downmix", request.downmix, ("stereo",))
     template = check_template(_default_template(request))
     found = find(request.model)
+    weights = None if isinstance(found, Entry) else found
     if isinstance(found, Entry):
         name, available, architecture = found.name, found.stems, found.architecture
     else:
@@ -142,145 +171,88 @@ def check(request: Request) -> Checked:
         check_pitch(
             plan, wanted=request.pitch, weights=request.pitch_weights, architecture=architecture, output=request.output
         )
-    return Checked(request, plan, form, Naming(Path(request.output), template, name))
+    return Checked(request, plan, form, Naming(Path(request.output), template, name), weights)
 
 
-def run(request: Request, listener: Listener) -> int:
-    """Separate every input of a request.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is ready, and what makes the pitch step of a track if pitch is wanted."""
 
-    Parameters
-    ----------
-    request : Request
-        As typed.
-    listener : callable
-        Takes all events between the first and the last of the run.
+    engine: "Engine"
+    make_step: "Callable[[PitchFiles], PitchStep] | None"
 
-    Returns
-    -------
-    int
-        0 if every track is done; the tracks' own exit code if all failed by the same; else 1.
+
+def load(request: Request, listener: Listener) -> Loaded:
+    """Load the model of a request, once for all its tracks.
 
     Raises
     ------
-    MssError
-        If the run as a whole cannot start.
+    UsageError, WeightsError, DeviceError
+        If it cannot be loaded or does not run here.
     """
-    checked = check(request)
-    failures: list[ExitCode] = []
-    with ExitStack() as stack:
-        paths = {path: path for path in map(_input_path, dict.fromkeys(request.inputs))}
-        if STANDARD in request.inputs:
-            from mss_cli.separation.standard import spooled_stdin
+    from mss_cli.separation.opening import open_engine
 
-            paths[Path(STANDARD)] = stack.enter_context(spooled_stdin(request.scratch))
-        good = _readable(paths, listener, failures)
-        refuse_collisions({name: checked.outputs(name) for name in good})
-        sources = _opened(good, checked, listener, failures)
-        if sources:
-            _check_output(checked)
-            _separate(sources, checked, listener, failures)
-    if not failures:
-        return ExitCode.OK
-    alike = len(failures) == len(paths) and len(Counter(failures)) == 1
-    return failures[0] if alike else ExitCode.PARTIAL
-
-
-def _separate(sources: "Sequence[Source]", checked: Checked, listener: Listener, failures: list[ExitCode]) -> None:
-    from mss_cli.separation.api import Model
-
-    request = checked.request
-    model = Model(
+    engine = open_engine(
         request.model,
         device=request.device,
         precision=cast(PrecisionChoice, request.precision),
         threads=request.threads,
         listener=listener,
     )
-    make_step = None
-    if request.pitch:
-        from mss_cli.separation.pitch import pitch_steps
+    if not request.pitch:
+        return Loaded(engine, None)
+    from mss_cli.separation.pitch import pitch_steps
 
-        make_step = pitch_steps(model.engine, request.pitch_weights)
-    for source in sources:
-        try:
-            files = checked.pitch(source.name)
-            step = None if make_step is None or files is None else make_step(files)
-            _one(model.engine, source, checked, step, listener)
-        except MssError as error:
-            _fail(source.name, error, listener, failures)
-            if error.code == ExitCode.OUTPUT and request.to_stdout:
-                raise
+    return Loaded(engine, pitch_steps(engine, request.pitch_weights))
 
 
-def _one(engine: "Engine", source: "Source", checked: Checked, pitch: "PitchStep | None", listener: Listener) -> None:
-    from mss_cli.separation.standard import separate_to_stdout
-    from mss_cli.separation.track import separate_track
+def run_to_stdout(request: Request, listener: Listener) -> int:
+    """Separate the one input of a request into one stem on stdout.
 
-    if checked.request.to_stdout:
-        separate_to_stdout(engine, source, checked.stems, _engine_settings(checked), listener=listener)
-        return
-    separate_track(
-        engine,
-        source,
-        checked.targets(source.name),
-        engine_settings=_engine_settings(checked),
-        write_settings=_write_settings(checked),
-        picture=checked.picture(source.name),
-        pitch=pitch,
-        listener=listener,
-    )
+    Parameters
+    ----------
+    request : Request
+        With `--output -`.
+    listener : callable
+        Takes all events between the first and the last of the run.
 
+    Returns
+    -------
+    int
+        0, or the exit code of what went wrong with the track.
 
-def _input_path(text: str) -> Path:
-    """Keep `./-`, a file, apart from `-`, which is stdin."""
-    path = Path(text)
-    return path.absolute() if text != STANDARD and str(path) == STANDARD else path
+    Raises
+    ------
+    MssError
+        If the run cannot start, or stdout cannot be written.
+    """
+    checked = check(request)
+    text = request.inputs[0]
+    name = Path(text).absolute() if text != STANDARD and str(Path(text)) == STANDARD else Path(text)
+    with ExitStack() as stack:
+        path = name
+        if text == STANDARD:
+            from mss_cli.separation.standard import spooled_stdin
 
-
-def _readable(paths: dict[Path, Path], listener: Listener, failures: list[ExitCode]) -> dict[Path, Path]:
-    """Keep the inputs that can be opened at all; costs no import."""
-    good = {}
-    for name, path in paths.items():
+            path = stack.enter_context(spooled_stdin(request.scratch))
         try:
             check_readable(path)
-        except MssError as error:
-            _fail(name, error, listener, failures)
-        else:
-            good[name] = path
-    return good
+            from mss_cli.separation.standard import separate_to_stdout
+            from mss_cli.separation.track import open_source
+
+            source = open_source(path, checked.read_settings, name=name)
+            engine = load(request, listener).engine
+            separate_to_stdout(engine, source, checked.stems, checked.engine_settings, listener=listener)
+        except (InputError, MemoryExhausted) as error:
+            listener(track_failed(name, error))
+            return error.code
+    return ExitCode.OK
 
 
-def _opened(paths: dict[Path, Path], checked: Checked, listener: Listener, failures: list[ExitCode]) -> "list[Source]":
-    """Read the headers before the model is loaded."""
-    if not paths:
-        return []
-    from mss_cli.separation.track import open_source
-
-    sources = []
-    for name, path in paths.items():
-        try:
-            sources.append(open_source(path, _read_settings(checked), name=name))
-        except MssError as error:
-            _fail(name, error, listener, failures)
-    return sources
-
-
-def _fail(name: Path, error: MssError, listener: Listener, failures: list[ExitCode]) -> None:
-    failures.append(error.code)
-    message = error.message if error.path in (None, str(name)) else f"{error.path}: {error.message}"
-    if str(name) == STANDARD:
-        message = error.message
-    listener(TrackFailed(name, int(error.code), message, error.hint))
-
-
-def _check_output(checked: Checked) -> None:
-    """Refuse an output folder that cannot be written before the model is loaded; nothing new is left behind."""
-    from mss_cli.files import make_folder, remove_empty
-
-    if not checked.request.to_stdout:
-        remove_empty(make_folder(checked.naming.folder))
-    if checked.request.scratch is not None:
-        remove_empty(make_folder(checked.request.scratch))
+def track_failed(name: Path, error: MssError) -> TrackFailed:
+    """Tell that a track failed; the path of the error is said only where it is not the track's own."""
+    own = error.path in (None, str(name)) or str(name) == STANDARD
+    return TrackFailed(name, int(error.code), error.message if own else f"{error.path}: {error.message}", error.hint)
 
 
 def _check_stdout(request: Request, plan: StemPlan) -> None:
@@ -310,29 +282,3 @@ def _default_template(request: Request) -> str:
 def _one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise UsageError(f"`{flag} {value}` is not known", hint=f"use one of {', '.join(allowed)}")
-
-
-def _engine_settings(checked: Checked) -> "EngineSettings":
-    from mss_cli.separation.settings import EngineSettings
-
-    request = checked.request
-    return EngineSettings(request.segment_seconds, request.overlap, request.shifts, request.seed)
-
-
-def _read_settings(checked: Checked) -> "ReadSettings":
-    from mss_cli.separation.settings import ReadSettings
-
-    return ReadSettings(stream=checked.request.stream, downmix=checked.request.downmix is not None)
-
-
-def _write_settings(checked: Checked) -> "WriteSettings":
-    from mss_cli.separation.settings import WriteSettings
-
-    request = checked.request
-    return WriteSettings(
-        choice=StemChoice(request.stems, request.two_stems, request.residual),
-        format=checked.format,
-        clip=cast(Literal["rescale", "clamp", "none"], request.clip),
-        scratch=request.scratch,
-        plot=request.plot,
-    )

@@ -31,7 +31,9 @@ def test_a_song_becomes_four_stems_of_its_length_and_rate(song, tmp_path):
     for stem in STEMS:
         samples, rate = read(tmp_path / "out" / "song" / f"{stem}.wav")
         assert (samples.shape, rate) == ((88200, 2), 44100)
-    assert sorted(path.name for path in (tmp_path / "out" / "song").iterdir()) == sorted(f"{s}.wav" for s in STEMS)
+    assert sorted(path.name for path in (tmp_path / "out" / "song").iterdir()) == sorted(
+        [*(f"{s}.wav" for s in STEMS), "song.mss.json"]
+    )
 
 
 def test_float_stems_sum_to_the_mixture(song, tmp_path):
@@ -121,7 +123,7 @@ def test_clamp_limits_and_float_is_never_touched(tmp_path):
 def test_residual_and_chosen_stems_sum_to_the_mixture(song, tmp_path):
     flags = ["--stems", "vocals, drums", "--residual", "--float32"]
     assert main(["separate", str(song), "-o", str(tmp_path / "out"), *flags]) == 0
-    names = sorted(path.stem for path in (tmp_path / "out" / "song").iterdir())
+    names = sorted(path.stem for path in (tmp_path / "out" / "song").glob("*.wav"))
     assert names == ["drums", "residual", "vocals"]
     total = sum(read(tmp_path / "out" / "song" / f"{name}.wav")[0] for name in names)
     np.testing.assert_allclose(total, read(song)[0], atol=1e-6)
@@ -265,7 +267,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_refused(song, tmp_path, cap
 
 
 def test_two_inputs_with_one_name_are_refused_before_anything_is_written(song, tmp_path, capsys):
-    other = write_music(tmp_path / "b" / "song.wav", seconds=0.2)
+    other = write_music(tmp_path / "song.flac", seconds=0.2)
     assert main(["separate", str(song), str(other), "-o", str(tmp_path / "out")]) == 6
     assert "two inputs with one output name" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -290,7 +292,7 @@ def test_an_unknown_bug_is_one_line_and_a_report(song, tmp_path, capsys, monkeyp
     def broken(*arguments, **settings):
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("mss_cli.separation.request.check", broken)
+    monkeypatch.setattr("mss_cli.batch.run.check", broken)
     assert main(["separate", str(song), "-o", str(tmp_path / "out")]) == 70
     line = capsys.readouterr().err.strip()
     assert line.count("\n") == 0
@@ -322,7 +324,7 @@ def test_lines_written_for_demucs_work(song, tmp_path, line):
 
 def test_a_picture_never_replaces_another_file(song, tmp_path, capsys):
     (tmp_path / "spectrogram.png").write_text("mine")
-    again = write_music(tmp_path / "b" / "song2.wav", seconds=0.3)
+    again = write_music(tmp_path / "song2.wav", seconds=0.3)
     flags = ["--plot", "--filename", "{stem}.{ext}", "-o", str(tmp_path / "out")]
     assert main(["separate", str(song), str(again), *flags]) == 6
     assert "two inputs with one output name" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def separate(song, folder, *options):
 
 
 def names(folder):
-    return sorted(path.name for path in (folder / "song").iterdir())
+    return sorted(path.name for path in (folder / "song").iterdir() if not path.name.endswith(".mss.json"))
 
 
 def joint_checkpoint(path, wiring="shared-encoder"):
@@ -100,9 +100,9 @@ def test_the_same_song_gives_the_same_bytes_and_files_follow_the_stems_names(son
     for folder in ("a", "b"):
         options = ("--pitch-weights", untrained, "--filename", "{track}-{stem}.{ext}", "--flac", "--stems", "vocals")
         assert separate(song, tmp_path / folder, *options) == 0
-    first = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    first = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir() if path.suffix != ".json"}
     assert sorted(first) == [f"song-{name}" for name in (*PITCH_FILES[:1], "vocals.flac", *PITCH_FILES[1:])]
-    assert first == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir() if path.suffix != ".json"}
 
 
 def test_the_event_of_a_finished_track_names_its_pitch_files(song, tmp_path, untrained, capsys):

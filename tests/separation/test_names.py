@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_cli.errors import OutputError, UsageError
-from mss_cli.separation.names import DEFAULT_TEMPLATE, Naming, check_template, refuse_collisions
+from mss_cli.errors import UsageError
+from mss_cli.separation.names import DEFAULT_TEMPLATE, Naming, check_template
 
 OUT = Path("out")
 
@@ -78,19 +78,6 @@ def test_templates_that_leave_the_folder_or_name_unknown_fields_are_refused(temp
 def test_a_template_without_the_stem_is_refused():
     with pytest.raises(UsageError, match="gives two stems one name; put `{stem}` into it"):
         targets("a.wav", "{track}.{ext}")
-
-
-@pytest.mark.parametrize("second", ["b/x.wav", "b/x.mp3", "b/X.wav"])
-def test_two_inputs_with_one_output_name_are_refused(second):
-    both = {Path(name): targets(name) for name in ("a/x.wav", second)}
-    with pytest.raises(OutputError, match="two inputs with one output name"):
-        refuse_collisions(both)
-
-
-def test_an_output_never_replaces_an_input():
-    both = {Path("out/a/vocals.wav"): (Path("x"),), Path("a.wav"): targets("a.wav")}
-    with pytest.raises(OutputError, match="would replace this input"):
-        refuse_collisions(both)
 
 
 def test_temporary_names_of_long_names_stay_apart():

@@ -1,0 +1,317 @@
+"""A whole run of `separate` into a folder: found, planned, locked, decided, separated, recorded."""
+
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mss_cli.audio.access import check_readable
+from mss_cli.batch.decisions import Action, Decision, Policy, decide
+from mss_cli.batch.inputs import STANDARD, Inputs, find_inputs, read_list, read_list_file
+from mss_cli.batch.leftovers import remove_leftovers
+from mss_cli.batch.locks import FolderLock, folder_lock
+from mss_cli.batch.plan import Job, Layout, Plan, make_plan
+from mss_cli.batch.records import refresh_record
+from mss_cli.batch.room import TrackLength, check_room, free_bytes, scratch_bytes, track_bytes
+from mss_cli.batch.sharding import Shard
+from mss_cli.batch.track_job import Making, making, separate_job
+from mss_cli.errors import ExitCode, FolderBusy, MssError, OutputError, UsageError
+from mss_cli.events import InternalError, Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
+from mss_cli.separation.request import Checked, Request, check, load, run_to_stdout, track_failed
+
+# Measured on two cores; other models have no figure yet.
+_CPU_SECONDS_PER_SECOND = {"classical": 0.06}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a run goes through its inputs; none of it changes a sample.
+
+    Parameters
+    ----------
+    inputs_from : str or None
+        A list of inputs; `-` is stdin.
+    null : bool
+        Names in that list end with NUL.
+    exclude : tuple of str
+        Patterns.
+    policy : Policy
+        When a finished track is done again.
+    checksum : bool
+        Hash inputs even if size and time are those of the record.
+    dry_run : bool
+        Tell the plan and write nothing.
+    shard : Shard or None
+        The share to do.
+    wait_lock_seconds : float, >= 0
+        How long to wait for another run on the folder.
+    max_failures : int or None
+        Stop after so many.
+    """
+
+    inputs_from: str | None = None
+    null: bool = False
+    exclude: tuple[str, ...] = ()
+    policy: Policy = Policy.IF_CHANGED
+    checksum: bool = False
+    dry_run: bool = False
+    shard: Shard | None = None
+    wait_lock_seconds: float = 0.0
+    max_failures: int | None = None
+
+
+def run(request: Request, options: BatchOptions, listener: Listener) -> int:
+    """Separate every input of a request.
+
+    Parameters
+    ----------
+    request : Request
+        As typed.
+    options : BatchOptions
+    listener : callable
+        Takes all events between the first and the last of the run.
+
+    Returns
+    -------
+    int
+        0 if every track is done, now or before; the tracks' own exit code if all failed by the same; else 1.
+
+    Raises
+    ------
+    MssError
+        If the run as a whole cannot start, or lost its folder to another run.
+    """
+    if request.to_stdout:
+        if options != BatchOptions():
+            raise UsageError("`--output -` is for one track", hint="leave out the flags for batches")
+        return run_to_stdout(request, listener)
+    checked = check(request)
+    found = _find(request, options, checked, listener)
+    plan = make_plan(found.files, Layout(checked.naming, checked.outputs)).shard(options.shard)
+    whole = _Run(checked, options, making(checked), plan, listener)
+    for trouble in found.troubles:
+        whole.fail(Path(trouble.path or ""), trouble)
+    return whole.tell() if options.dry_run else whole.do()
+
+
+def _find(request: Request, options: BatchOptions, checked: Checked, listener: Listener) -> Inputs:
+    if not request.inputs and options.inputs_from is None:
+        raise UsageError("no input", hint="name files or folders, or a list of them with `--inputs-from`")
+    listed: Sequence[str] = ()
+    if options.inputs_from == STANDARD:
+        if STANDARD in request.inputs:
+            raise UsageError("stdin cannot be both the list and a track", hint="write the list into a file")
+        listed = read_list(sys.stdin.buffer, null=options.null)
+    elif options.inputs_from is not None:
+        listed = read_list_file(Path(options.inputs_from), null=options.null)
+    found = find_inputs(request.inputs, listed=listed, exclude=options.exclude, output=checked.naming.folder)
+    if STANDARD in listed:
+        raise UsageError("the list names stdin", hint="leave `-` out of it, or write `./-` for a file of that name")
+    for folder in found.empty:
+        listener(Warned("no audio files in this folder", folder))
+    if not found.files and not found.troubles and not found.empty:
+        listener(Warned("nothing to do: no input is left"))
+    return found
+
+
+@dataclass(slots=True)
+class _Run:
+    checked: Checked
+    options: BatchOptions
+    making: Making
+    plan: Plan
+    listener: Listener
+    failures: list[tuple[Path, MssError]] = field(default_factory=list)
+    _stdin: Path | None = None
+
+    def fail(self, name: Path, error: MssError) -> None:
+        self.failures.append((name, error))
+        self.listener(track_failed(name, error))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether there are as many failures as were allowed."""
+        return self.options.max_failures is not None and len(self.failures) >= self.options.max_failures
+
+    def do(self) -> int:
+        """Do the plan."""
+        jobs = self._readable(self.plan.jobs)
+        with ExitStack() as stack:
+            if jobs:
+                folder = self.checked.naming.folder
+                lock = stack.enter_context(
+                    folder_lock(folder, self.options.shard, wait_seconds=self.options.wait_lock_seconds)
+                )
+                remove_leftovers(folder, lock.others())
+                if any(str(job.input) == STANDARD for job in jobs):
+                    from mss_cli.separation.standard import spooled_stdin
+
+                    self._stdin = stack.enter_context(spooled_stdin(self.checked.request.scratch))
+                    jobs = self._filled(jobs)
+                todo = self._undone(jobs)
+                lengths = self._lengths(todo)
+                check_room(folder, self._bytes(list(lengths.values())))
+                self._separate(list(lengths), lock)
+        return self._code()
+
+    def tell(self) -> int:
+        """Tell the plan; nothing is written."""
+        seconds, size, count = 0.0, 0, 0
+        for job, decision in self._decided(self._readable(self.plan.jobs)):
+            action = "separate" if decision.action == Action.SEPARATE else "skip"
+            length = None
+            if action == "separate" and str(job.input) != STANDARD:
+                found = self._lengths([job])
+                if not found:
+                    continue
+                length = found[job]
+            needed = None if length is None else self._bytes([length])
+            duration = None if length is None else length.seconds
+            count += action == "separate"
+            seconds, size = seconds + (duration or 0.0), size + (needed or 0)
+            self.listener(TrackPlanned(job.input, action, decision.reason, job.record, duration, needed))
+        factor = _CPU_SECONDS_PER_SECOND.get(self.checked.request.model)
+        self.listener(
+            RunPlanned(
+                tracks=len(self.plan.jobs),
+                to_separate=count,
+                duration_seconds=round(seconds, 3),
+                size_bytes=size,
+                free_bytes=free_bytes(self.checked.naming.folder),
+                estimated_seconds=None if factor is None else round(factor * seconds, 1),
+            )
+        )
+        return self._code()
+
+    def _path(self, job: Job) -> Path:
+        return job.input if self._stdin is None or str(job.input) != STANDARD else self._stdin
+
+    def _readable(self, jobs: Sequence[Job]) -> list[Job]:
+        """Keep the inputs that can be opened at all; costs no import."""
+        good = []
+        for job in jobs:
+            if self.stopped:
+                break
+            try:
+                if str(job.input) != STANDARD:
+                    check_readable(job.input)
+            except MssError as error:
+                self.fail(job.input, error)
+            else:
+                good.append(job)
+        return good
+
+    def _filled(self, jobs: Sequence[Job]) -> list[Job]:
+        """Leave stdin out if it was empty."""
+        kept = []
+        for job in jobs:
+            try:
+                check_readable(self._path(job))
+            except MssError as error:
+                self.fail(job.input, error)
+            else:
+                kept.append(job)
+        return kept
+
+    def _decided(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Decision]]:
+        for job in jobs:
+            if self.stopped:
+                return
+            if self.options.dry_run and str(job.input) == STANDARD:
+                yield job, Decision(Action.SEPARATE, "stdin")
+                continue
+            try:
+                wanted = self.making.wanted(job)
+                options = self.options
+                yield (
+                    job,
+                    decide(self._path(job), job.record, wanted, policy=options.policy, checksum=options.checksum),
+                )
+            except MssError as error:
+                self.fail(job.input, error)
+
+    def _undone(self, jobs: Sequence[Job]) -> list[Job]:
+        """Skip what is done."""
+        undone = []
+        for job, decision in self._decided(jobs):
+            if decision.action == Action.SEPARATE:
+                undone.append(job)
+                continue
+            if decision.action == Action.REFRESH and decision.record is not None:
+                try:
+                    refresh_record(job.record, decision.record)
+                except OutputError as error:
+                    self.listener(Warned(f"the record stays as it is: {error.message}", job.record))
+            self.listener(TrackSkipped(job.input, decision.reason))
+        return undone
+
+    def _lengths(self, jobs: Sequence[Job]) -> dict[Job, TrackLength | None]:
+        """Read the headers before the model is loaded, and keep no more than lengths: covers fill memory."""
+        if not jobs:
+            return {}
+        from mss_cli.separation.track import open_source
+
+        lengths: dict[Job, TrackLength | None] = {}
+        for job in jobs:
+            if self.stopped:
+                break
+            try:
+                source = open_source(self._path(job), self.checked.read_settings, name=job.input)
+            except MssError as error:
+                self.fail(job.input, error)
+                continue
+            seconds = source.info.seconds
+            lengths[job] = None if seconds is None else TrackLength(seconds, source.info.sample_rate, source.channels)
+        return lengths
+
+    def _bytes(self, lengths: Sequence[TrackLength | None]) -> int:
+        """Give the most room that tracks need beside each other, with the floats of the longest on the way."""
+        stems = len(self.checked.stems.parts)
+        known = [length for length in lengths if length is not None]
+        files = sum(track_bytes(length, self.checked.format, stems=stems) for length in known)
+        if self.checked.request.scratch is not None or self.options.dry_run:
+            return files
+        return files + max((scratch_bytes(length, stems=stems) for length in known), default=0)
+
+    def _separate(self, jobs: Sequence[Job], lock: FolderLock) -> None:
+        if not jobs or self.stopped:
+            return
+        self._check_scratch()
+        loaded = load(self.checked.request, self.listener)
+        for done, job in enumerate(jobs):
+            if self.stopped:
+                left = len(jobs) - done
+                self.listener(Warned(f"stopped after {len(self.failures)} failures; {left} tracks were not tried"))
+                return
+            lock.check()
+            try:
+                separate_job(job, self._path(job), loaded, self.checked, self.making, self.listener)
+            except FolderBusy:
+                raise
+            except MssError as error:
+                self.fail(job.input, error)
+            except Exception as error:
+                self.listener(InternalError(job.input, traceback.format_exc()))
+                hint = "this is a bug; run again with `--debug` and report what is shown"
+                self.fail(job.input, MssError(f"internal error: {type(error).__name__}: {error}", hint=hint))
+
+    def _check_scratch(self) -> None:
+        from mss_cli.files import make_folder, remove_empty
+
+        if self.checked.request.scratch is not None:
+            remove_empty(make_folder(self.checked.request.scratch))
+
+    def _code(self) -> int:
+        """Give the exit code; in a batch, list the failures again where they are found: at the end."""
+        if not self.failures:
+            return ExitCode.OK
+        codes = Counter(error.code for _, error in self.failures)
+        if len(self.plan.jobs) > len(self.failures):
+            for name, error in self.failures:
+                failed = track_failed(name, error)
+                self.listener(Warned(f"failed: {failed.message}", name))
+        alike = len(self.failures) >= len(self.plan.jobs) and len(codes) == 1
+        return next(iter(codes)) if alike else ExitCode.PARTIAL
