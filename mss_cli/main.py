@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from mss_cli.commands import doctor, evaluate, models, separate, train
+from mss_cli.commands import doctor, evaluate, models, separate, train, verify
 from mss_cli.console import Console, Output
 from mss_cli.errors import ExitCode, Interruption, MssError, OutputError, UsageError
 from mss_cli.events import RunStarted
@@ -47,6 +47,7 @@ def build() -> typer.Typer:
     app.command("separate")(separate.command)
     app.command("evaluate")(evaluate.command)
     app.command("train")(train.command)
+    app.command("verify")(verify.command)
     app.command("models")(models.command)
     app.command("doctor")(doctor.command)
     return app
@@ -142,7 +143,7 @@ def _help_hint(arguments: Sequence[str]) -> str:
     command = next(iter(_words(arguments)), "")
     return (
         f"see `mss-cli {command} --help`"
-        if command in ("separate", "evaluate", "train", "models", "doctor")
+        if command in ("separate", "evaluate", "train", "verify", "models", "doctor")
         else "see `mss-cli --help`"
     )
 

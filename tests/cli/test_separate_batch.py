@@ -305,3 +305,27 @@ def test_wrong_words_start_nothing(tmp_path, monkeypatch, capsys, arguments, wor
     assert main(["separate", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_names_what_is_not_as_recorded(album, separate, tmp_path, capsys):
+    separate(album)
+    assert main(["verify", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == "12 files of 3 tracks hashed: 0 tracks are not as recorded\n"
+    stem = tmp_path / "out" / "a" / "two" / "bass.wav"
+    raw = bytearray(stem.read_bytes())
+    raw[-1] ^= 1
+    stem.write_bytes(raw)
+    (tmp_path / "out" / "b" / "one" / "drums.wav").unlink()
+    assert main(["verify", str(tmp_path / "out"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["records"], found["files"]) == (3, 12)
+    assert [row["troubles"] for row in found["damaged"]] == [
+        ["`bass.wav` has other content"],
+        ["`drums.wav` is missing"],
+    ]
+
+
+def test_verify_of_a_folder_without_records_is_an_input_error(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 3
+    assert main(["verify", str(tmp_path / "nowhere")]) == 3
+    assert "no such folder" in capsys.readouterr().err
