@@ -162,7 +162,7 @@ def bands(power: Signal) -> Signal:
 def draw_curves(work: Path, seed: int, path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     for axis, term in zip(axes, ("sdr", "magnitude-l1"), strict=True):
-        for name in CONFIGURATIONS:
+        for place, name in enumerate(CONFIGURATIONS):
             curves = run_of(work, name, seed) / "curves.csv"
             if not curves.exists():
                 continue
@@ -171,7 +171,7 @@ def draw_curves(work: Path, seed: int, path: Path) -> None:
             width = max(1, len(values) // 20)
             if len(values) > width:
                 smooth = np.convolve(values, np.ones(width) / width, mode="valid")
-                axis.plot([point.step for point in points][width - 1 :], smooth, label=name)
+                axis.plot([point.step for point in points][width - 1 :], smooth, label=name, color=f"C{place}")
         axis.set(xlabel="updates", ylabel=f"{term}, running mean", title=term)
         axis.legend()
     figure.savefig(path, dpi=110)
