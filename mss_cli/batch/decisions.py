@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from mss_cli.audio.access import unreadable
-from mss_cli.batch.plan import RECORD_SUFFIX
 from mss_cli.batch.records import (
+    RECORD_SUFFIX,
     Content,
     MadeBy,
     Record,

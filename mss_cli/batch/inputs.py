@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from mss_cli.audio.access import unreadable
 from mss_cli.audio.extensions import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS
+from mss_cli.batch.records import RECORD_SUFFIX, read_record
 from mss_cli.errors import InputError, UsageError
 
 STANDARD = "-"
@@ -67,9 +68,9 @@ def find_inputs(
     """Find every input of a run.
 
     A folder gives all regular files below it with a known extension; links to folders are followed, each real folder
-    once. Names that begin with a dot, the output folder, and every folder below the named one that holds `.mss-cli`
-    (the output of some run) are left out. Files that were named are taken as they are, missing ones too: they fail
-    later, with their reason.
+    once. Names that begin with a dot, the output folder, every folder below the named one that holds `.mss-cli` (the
+    output of a run that is at work), and files that a record names (stems of earlier runs) are left out. Files that
+    were named are taken as they are, missing ones too: they fail later, with their reason.
 
     Parameters
     ----------
@@ -160,6 +161,7 @@ class _Search:
     files: dict[str, Found] = field(default_factory=dict)
     troubles: list[InputError] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
+    written: set[Path] = field(default_factory=set)
 
     def named(self, text: str) -> None:
         """Take what was named itself: a folder with all below it, or a file whatever its extension."""
@@ -250,9 +252,17 @@ class _Search:
             except OSError as error:
                 self.troubles.append(unreadable(folder, error))
                 continue
+            # Stems of earlier runs: their records lie in the same folder or in one above, which was read before.
+            for entry in listing:
+                if entry.name.endswith(RECORD_SUFFIX) and (record := read_record(folder / entry.name)) is not None:
+                    self.written.update(folder / file.path for file in record.files)
             for entry in listing:
                 path = folder / entry.name
-                if entry.name.startswith(".") or (self.exclude and self.excluded(path.relative_to(root))):
+                if (
+                    path in self.written
+                    or entry.name.startswith(".")
+                    or (self.exclude and self.excluded(path.relative_to(root)))
+                ):
                     continue
                 if _entry_is_folder(entry):
                     (links if entry.is_symlink() else real).append(path)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from mss_cli.batch.inputs import STANDARD, Found
+from mss_cli.batch.records import RECORD_SUFFIX
 from mss_cli.batch.sharding import Shard
 from mss_cli.errors import OutputError
 from mss_cli.separation.names import Naming
 
-RECORD_SUFFIX = ".mss.json"
 _SHOWN = 20
 
 

@@ -18,6 +18,7 @@ from mss_cli.events import Json
 from mss_cli.files import output_error
 
 SCHEMA = 1
+RECORD_SUFFIX = ".mss.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,3 +329,12 @@ def test_verify_of_a_folder_without_records_is_an_input_error(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 3
     assert main(["verify", str(tmp_path / "nowhere")]) == 3
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_stems_of_earlier_runs_are_no_inputs(album, separate, tmp_path):
+    assert main(["separate", str(album), "-o", str(album / "earlier"), "-q", "--filename", "{track}_{stem}.{ext}"]) == 0
+    assert main(["separate", str(album / "a"), "-o", str(album / "b" / "more"), "-q"]) == 0
+    planned = of_kind(separate(album, "--dry-run")[1], "track_planned")
+    assert [event["path"] for event in planned] == [
+        str(album / name) for name in ("a/one.wav", "a/two.wav", "b/one.wav")
+    ]
