@@ -2,7 +2,7 @@
 
 ``python benchmarks/train_throughput.py`` trains every recipe of configs/train for a few updates on generated songs that
 have all the stems it asks for, in batches of 2, one thread, and prints a Markdown table. Where there is a GPU it is
-used. Waiting is counted after the songs are decoded: the first updates are left out.
+used. Songs are decoded before, and the first updates are left out.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch import nn
 
 from mss_cli.devices import prepare_process, resolve_device
 from mss_cli.events import ignore
-from mss_cli.training.batches import Batch, loader
+from mss_cli.training.batches import Batch, fill, loader
 from mss_cli.training.data import augmenter, example_samples, training_examples
 from mss_cli.training.loop import Machine, StepReport, fit
 from mss_cli.training.network import first_network, objective_of
@@ -68,6 +68,8 @@ def measure(recipe: Recipe, cache: Path, *, updates: int, workers: int, device: 
     """Train for some updates and report on those after the first two."""
     network = first_network(recipe)
     examples = training_examples(recipe, network, cache)
+    for _ in fill(examples):
+        pass
     batch = recipe.training.batch
     hooks = Reports()
 

@@ -81,7 +81,7 @@ class SeparationObjective:
     def terms(self, network: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
         """See `Objective`."""
         mixture, targets = self._signals(batch)
-        estimates = network(mixture).float()  # (batch, stem, channel, sample)
+        estimates = self._estimates(network, mixture)
         return evaluate_terms(
             self._terms, estimates=estimates, targets=targets, mixture=mixture, transform=self._transform
         )
@@ -93,8 +93,13 @@ class SeparationObjective:
     def scores(self, network: nn.Module, batch: Batch) -> dict[str, tuple[float, float]]:
         """Give the SDR over each example, 10 log10(|y|^2 / |y - ŷ|^2), by stem; silent stems are left out."""
         mixture, targets = self._signals(batch)
-        estimates = network(mixture).float()
+        estimates = self._estimates(network, mixture)
         return stem_scores(self._names, estimates=estimates, targets=targets, mixture=mixture)
+
+    def _estimates(self, network: nn.Module, mixture: Tensor) -> Tensor:
+        """Estimates of the networks, (batch, stem, channel, sample); a residual, the last one, is not learned."""
+        estimates: Tensor = network(mixture)
+        return estimates[:, : len(self._names)].float()
 
     def _signals(self, batch: Batch) -> tuple[Tensor, Tensor]:
         stems = normalized(batch.stems, self._normalization)
