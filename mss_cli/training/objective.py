@@ -150,7 +150,7 @@ def stem_scores(
         Tells which stems count as silent.
     """
     energy = targets.double().square().sum(dim=(2, 3))  # (batch, stem)
-    error = (estimates.double() - targets.double()).square().sum(dim=(2, 3))
+    error = (estimates.detach().double() - targets.double()).square().sum(dim=(2, 3))
     floor = mixture.double().square().sum(dim=(1, 2))[:, None] * 10 ** (_SILENT_DB / 10)
     sounds = (energy > floor) & (energy > 0)
     sdr = 10 * torch.log10(energy.clamp_min(1e-20) / error.clamp_min(1e-20))
