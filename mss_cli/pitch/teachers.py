@@ -5,6 +5,7 @@ They take a track in stretches, so that memory does not grow with its length. Pi
 name), and `mss-cli separate --pitch` asks them about separated vocals.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from importlib.util import find_spec
@@ -91,14 +92,15 @@ class Teacher(Protocol):
         """Do the same as `salience`."""
 
 
-class _Pieces:
+class _Pieces(ABC):
     """A teacher by its `pieces`."""
 
     sample_rate = SAMPLE_RATE
     hop_samples = HOP_SAMPLES
 
+    @abstractmethod
     def pieces(self, source: Source) -> Iterator[Salience]:
-        raise NotImplementedError
+        """Tell the salience piece by piece; see `Teacher`."""
 
     def __call__(self, audio: Mono) -> Salience:
         """Do the same as `salience`."""

@@ -240,7 +240,7 @@ def test_a_file_without_rate_is_refused(tmp_path: Path):
     content = bytearray(path.read_bytes())
     content[24:28] = b"\0\0\0\0"
     path.write_bytes(content)
-    refusal(path)
+    assert refusal(path) == "not an audio file that can be read"
 
 
 @pytest.mark.parametrize("rate", [8000, 96000, 192000])
