@@ -273,7 +273,8 @@ def _open_model(request: SystemRequest, listener: Listener) -> ModelSystem:
     )
     settings = EngineSettings(request.segment_seconds, request.overlap, request.shifts, request.seed)
     found = find(request.name)
-    weights = files_fingerprint([found]) if isinstance(found, Path) else f"{found.name} {version()}"
+    path = found if isinstance(found, Path) else found.weights
+    weights = f"{request.name} {version()}" if path is None else files_fingerprint([path])
     return ModelSystem(engine, settings, weights)
 
 

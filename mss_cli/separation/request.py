@@ -145,7 +145,7 @@ def check(request: Request) -> Checked:
         _one_of("--downmix", request.downmix, ("stereo",))
     template = check_template(_default_template(request))
     found = find(request.model)
-    weights = None if isinstance(found, Entry) else found
+    weights = found.weights if isinstance(found, Entry) else found
     if isinstance(found, Entry):
         name, available, architecture = found.name, found.stems, found.architecture
     else:

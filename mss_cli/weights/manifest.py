@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mss_cli.errors import UsageError, WeightsError
 
-DEFAULT = "classical"
 SUFFIX = ".safetensors"
+# Weights that are part of the package.
+FOLDER = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Entry:
         Of the weights; of the code where there are none.
     description : str
         One line.
+    file : str
+        Name of the weights in `FOLDER`; "" for a method without weights.
     """
 
     name: str
@@ -36,9 +39,24 @@ class Entry:
     sample_rate: int
     licence: str
     description: str
+    file: str = ""
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights, part of the package; None for a method without weights."""
+        return FOLDER / self.file if self.file else None
 
 
-ENTRIES = (
+_KNOWN = (
+    Entry(
+        name="subband44",
+        architecture="subband-unet",
+        stems=("vocals", "drums", "bass", "other"),
+        sample_rate=44100,
+        licence="CC-BY-4.0 (attributions in its card)",
+        description="our small network, trained on freely licensed audio only; fast on a CPU",
+        file="subband44.safetensors",
+    ),
     Entry(
         name="classical",
         architecture="classical",
@@ -48,6 +66,11 @@ ENTRIES = (
         description="weight-free: stereo position, harmonic/percussive and repetition cues; modest quality",
     ),
 )
+
+# A source tree may come without weights.
+ENTRIES = tuple(entry for entry in _KNOWN if entry.weights is None or entry.weights.is_file())
+# The first one is the default.
+DEFAULT = ENTRIES[0].name
 
 
 def find(name: str) -> Entry | Path:

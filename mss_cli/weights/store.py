@@ -58,7 +58,11 @@ class Card:
     data : tuple of str
         Sources of the training data with their licences.
     scores : mapping of str to float
-        Validation scores by name, dB where they are SDR.
+        By name, dB where they are SDR: of a training its validation; of weights in the package more.
+    seed : int or None
+        Of the training.
+    data_hash : str or None
+        SHA-256 of the listing of the training data.
     """
 
     name: str
@@ -74,6 +78,8 @@ class Card:
     minutes: float | None = None
     data: tuple[str, ...] = ()
     scores: "Mapping[str, float]" = field(default_factory=dict)
+    seed: int | None = None
+    data_hash: str | None = None
     format_version: int = field(default=FORMAT_VERSION)
 
     @property
@@ -108,7 +114,11 @@ def load(name: str) -> "tuple[Separator, Card]":
         If there is no such model; if the file is damaged or does not fit.
     """
     found = find(name)
-    return _built_in(found) if isinstance(found, Entry) else load_checkpoint(found)
+    if isinstance(found, Path):
+        return load_checkpoint(found)
+    if found.weights is not None:
+        return load_checkpoint(found.weights)
+    return _built_in(found)
 
 
 def _built_in(entry: Entry) -> "tuple[Separator, Card]":
@@ -224,11 +234,13 @@ def _card(raw: dict[str, object]) -> Card:
     texts = ("name", "architecture", "training", "licence")
     if not all(isinstance(known[name], str) for name in texts) or not isinstance(known["configuration"], dict):
         raise TypeError("a field has the wrong type")
-    for name in ("bf16_error_db", "bf16_sdr_loss_db", "steps", "minutes"):
+    for name in ("bf16_error_db", "bf16_sdr_loss_db", "steps", "minutes", "seed"):
         if not isinstance(known.get(name), int | float | None):
             raise TypeError(f"{name} must be a number")
     if not isinstance(known.get("scores", {}), dict):
         raise TypeError("scores must be a mapping")
+    if not isinstance(known.get("data_hash"), str | None):
+        raise TypeError("data_hash must be a text")
     known["stems"] = tuple(str(stem) for stem in _list(known["stems"]))
     known["data"] = tuple(str(source) for source in _list(known.get("data", [])))
     return Card(**known)  # type: ignore[arg-type]
