@@ -9,7 +9,8 @@ MssError                   holds the exit code, one line for people and the way 
 ├── MemoryExhausted    7   out of memory after the fall-backs
 ├── DatasetError       8   data set missing or incomplete
 ├── DivergedError      9   a training that cannot go on
-└── FolderBusy        75   another run is writing into the folder
+├── FolderBusy        75   another run is writing into the folder
+└── DownloadError     75   no server answered as it should
 
 Interruption (BaseException)   a signal arrived; the code is 128 + its number
 """
@@ -121,6 +122,12 @@ class DivergedError(MssError):
 
 class FolderBusy(MssError):
     """Another run is writing into the folder; it can be tried again later."""
+
+    code = ExitCode.TEMPORARY
+
+
+class DownloadError(MssError):
+    """No server could be reached or answered as it should; it can be tried again later."""
 
     code = ExitCode.TEMPORARY
 
