@@ -6,28 +6,26 @@ from mss_cli.events import Listener, ignore
 from mss_cli.training.augment import Augmenter
 from mss_cli.training.batches import Batch
 from mss_cli.training.mixing import RecipeExamples
-from mss_cli.training.network import Trainable
-from mss_cli.training.objective import transform_of
 from mss_cli.training.recipe import Recipe
 from mss_cli.training.validation_examples import recipe_examples, valid_batches
-from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.network_separator import SeparatorModule
 
 
-def example_samples(recipe: Recipe, network: Trainable) -> int:
+def example_samples(recipe: Recipe, network: SeparatorModule) -> int:
     """Length of an example: the longest with so many frames, or so many seconds; samples at the network's rate."""
     data = recipe.data
     if data.frames is not None:
-        return transform_of(network).samples(data.frames)
+        return network.transform.samples(data.frames)
     return round((data.seconds or 0.0) * network.sample_rate)
 
 
-def augmenter(recipe: Recipe, network: Trainable) -> Augmenter:
+def augmenter(recipe: Recipe, network: SeparatorModule) -> Augmenter:
     """Make the augmentation of a recipe."""
     samples = example_samples(recipe, network)
     return Augmenter(recipe.augmentation, sample_rate=network.sample_rate, samples=samples)
 
 
-def training_examples(recipe: Recipe, network: Trainable, cache: Path) -> RecipeExamples:
+def training_examples(recipe: Recipe, network: SeparatorModule, cache: Path) -> RecipeExamples:
     """Open the training sources; examples have the margin that augmentation needs.
 
     Raises
@@ -41,12 +39,14 @@ def training_examples(recipe: Recipe, network: Trainable, cache: Path) -> Recipe
         channels=network.channels,
         samples=augmenter(recipe, network).required_samples,
         cache=cache,
-        transform=transform_of(network),
-        targets=_targets(network),
+        transform=network.transform,
+        targets=network.network_stems,
     )
 
 
-def validation_batches(recipe: Recipe, network: Trainable, cache: Path, listener: Listener = ignore) -> list[Batch]:
+def validation_batches(
+    recipe: Recipe, network: SeparatorModule, cache: Path, listener: Listener = ignore
+) -> list[Batch]:
     """Make the batches of the validation, once: they are the same every time and small beside the network.
 
     Raises
@@ -61,12 +61,8 @@ def validation_batches(recipe: Recipe, network: Trainable, cache: Path, listener
         samples=example_samples(recipe, network),
         cache=cache,
         batch=recipe.training.batch,
-        transform=transform_of(network),
-        targets=_targets(network),
+        transform=network.transform,
+        targets=network.network_stems,
         listener=listener,
     )
     return [] if batches is None else list(batches)
-
-
-def _targets(network: Trainable) -> tuple[str, ...]:
-    return network.network_stems if isinstance(network, PerStemSeparator) else network.stems

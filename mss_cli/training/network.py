@@ -6,18 +6,14 @@ from mss_cli.training.objective import Objective, SeparationObjective
 from mss_cli.training.pitch_objective import VocalPitchObjective
 from mss_cli.training.recipe import LossTerm, Recipe
 from mss_cli.training.recipe_parts import resolve_network
-from mss_models.catalog import build
+from mss_models.catalog import Network, build
+from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.configuration import ConfigurationError
 from mss_models.losses import Term
-from mss_models.networks.mask_separator import MaskSeparator
-from mss_models.networks.per_stem import PerStemSeparator
-from mss_models.networks.subband_separator import SubbandSeparator
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 
-Trainable = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator
 
-
-def first_network(recipe: Recipe) -> Trainable:
+def first_network(recipe: Recipe) -> Network:
     """Build the network of a recipe with weights that depend on its seed alone.
 
     Raises
@@ -32,12 +28,12 @@ def first_network(recipe: Recipe) -> Trainable:
         separator = build(chosen.architecture, chosen.settings)
     finally:
         torch.random.set_rng_state(state)
-    if not isinstance(separator, MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator):
+    if isinstance(separator, ClassicalSeparator):
         raise ConfigurationError(f"architecture: `{chosen.architecture}` has nothing to train")
     return separator
 
 
-def objective_of(recipe: Recipe, separator: Trainable) -> Objective:
+def objective_of(recipe: Recipe, separator: Network) -> Objective:
     """Make the losses of a checked recipe for its network.
 
     Raises

@@ -8,12 +8,8 @@ from torch import Tensor, nn
 
 from mss_cli.training.batches import Batch
 from mss_models.losses import Term, evaluate_terms, total
-from mss_models.networks.mask_separator import MaskSeparator
-from mss_models.networks.per_stem import PerStemSeparator
-from mss_models.networks.subband_separator import SubbandSeparator
-from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
+from mss_models.networks.network_separator import SeparatorModule
 from mss_models.separator import Normalization
-from mss_models.stft import StftSettings
 
 # Below this level, relative to the mixture, a stem counts as silent and has no score.
 _SILENT_DB = -60.0
@@ -58,7 +54,7 @@ class SeparationObjective:
 
     Parameters
     ----------
-    separator : MaskSeparator, PerStemSeparator or SubbandSeparator
+    separator : SeparatorModule
         Tells stems, transform and normalisation.
     stems : sequence of str
         Stems of an example, in order; all of the separator's are among them.
@@ -66,16 +62,11 @@ class SeparationObjective:
         With their weights.
     """
 
-    def __init__(
-        self,
-        separator: MaskSeparator | PerStemSeparator | SubbandSeparator,
-        stems: Sequence[str],
-        terms: Sequence[Term],
-    ) -> None:
-        self._names = separator.network_stems if isinstance(separator, PerStemSeparator) else separator.stems
+    def __init__(self, separator: SeparatorModule, stems: Sequence[str], terms: Sequence[Term]) -> None:
+        self._names = separator.network_stems
         self._places = [list(stems).index(name) for name in self._names]
         self._terms = tuple(terms)
-        self._transform = transform_of(separator)
+        self._transform = separator.transform
         self._normalization: Normalization = separator.normalization
 
     def terms(self, network: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -104,14 +95,6 @@ class SeparationObjective:
     def _signals(self, batch: Batch) -> tuple[Tensor, Tensor]:
         stems = normalized(batch.stems, self._normalization)
         return stems.sum(dim=1), stems[:, self._places]
-
-
-def transform_of(
-    separator: MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator,
-) -> StftSettings:
-    """The transform of the (first) network."""
-    member = separator.members[0] if isinstance(separator, PerStemSeparator) else separator
-    return member.settings.front_end.stft
 
 
 def normalized(stems: Tensor, normalization: Normalization) -> Tensor:

@@ -23,7 +23,7 @@ from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
 from mss_cli.training.mixing import check_sources
-from mss_cli.training.network import Trainable, first_network, objective_of
+from mss_cli.training.network import first_network, objective_of
 from mss_cli.training.objective import Objective
 from mss_cli.training.recipe import AnySource, Recipe
 from mss_cli.training.recipe_file import LoadedRecipe, print_config
@@ -31,7 +31,7 @@ from mss_cli.training.run_folder import RunFolder
 from mss_cli.training.songs import Role, open_songs, uses_validation
 from mss_cli.training.watch import Watch
 from mss_cli.weights.store import Card, save_checkpoint
-from mss_models.catalog import configuration_of
+from mss_models.catalog import Network, configuration_of
 from mss_models.separator import Precision
 
 _SECONDS_PER_MINUTE = 60.0
@@ -193,7 +193,7 @@ class _Parts:
 
     recipe: Recipe
     run: RunFolder
-    network: Trainable
+    network: Network
     objective: Objective
     listener: Listener
 
@@ -284,7 +284,7 @@ def save_weights(
     scores: Mapping[str, float],
     *,
     recipe: Recipe,
-    separator: Trainable,
+    separator: Network,
 ) -> None:
     """Write weights with their card, whole or not at all.
 

@@ -7,7 +7,7 @@ import torch
 
 from mss_cli.training.batches import Batch
 from mss_cli.training.network import first_network, objective_of
-from mss_cli.training.objective import SeparationObjective, transform_of
+from mss_cli.training.objective import SeparationObjective
 from mss_cli.training.recipe_file import read_recipe
 from mss_models.losses import Term
 from mss_models.networks.front_end import FrontEnd
@@ -37,7 +37,7 @@ def test_the_recipe_makes_its_network_and_its_losses():
     network = first_network(recipe)
     assert isinstance(network, SubbandSeparator)
     assert network.stems == tuple(recipe.data.stems)
-    assert transform_of(network) == StftSettings(4096, 1024)
+    assert network.transform == StftSettings(4096, 1024)
     assert isinstance(objective_of(recipe, network), SeparationObjective)
 
 

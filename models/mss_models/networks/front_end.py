@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mss_models.errors import ShapeError
+from mss_models.networks.network_separator import Signature
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
@@ -71,6 +72,36 @@ class FrontEnd:
         if self.feature_scale == "window-sum":
             return 1 / self.stft.window_sum
         return 1 / math.sqrt(self.stft.window_energy)
+
+    def signature(self, stems: tuple[str, ...], *, segment_frames: int) -> Signature:
+        """Tell what a separator behind this front end takes and gives.
+
+        Parameters
+        ----------
+        stems : tuple of str
+            Names of the estimates.
+        segment_frames : int
+            Frames of the segment it works best with, which is the longest with so many.
+
+        Returns
+        -------
+        Signature
+
+        Raises
+        ------
+        ValueError
+            If the stems are missing or alike; if not one sample has so few frames.
+        """
+        if self.stft.samples(segment_frames) < 1:
+            raise ValueError(f"segment_frames must be at least {self.stft.overlap_frames}")
+        return Signature(
+            stems=stems,
+            sample_rate=self.sample_rate,
+            channels=self.channels,
+            segment_samples=self.stft.samples(segment_frames),
+            transform=self.stft,
+            normalization=self.normalization,
+        )
 
 
 def network_features(

@@ -1,7 +1,5 @@
 """Makes a mask network a `Separator`: transform, network, masks, inverse transform."""
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +8,11 @@ from torch import Tensor, nn
 
 from mss_models.masks import bounded_complex_mask
 from mss_models.networks.front_end import FrontEnd, check_mixture, network_features
-from mss_models.networks.states import check_state
+from mss_models.networks.network_separator import NetworkSeparator, Signature
 from mss_models.networks.unet import Unet, UnetSettings
-from mss_models.separator import Normalization, Precision
 from mss_models.stft import istft, stft
 
 Head = Literal["sigmoid", "polar", "cartesian"]
-
-_DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Rows of a channels-last map that are turned to planes at once: read and written parts stay in the cache.
 _TURNED_ROWS = 8
@@ -58,11 +53,12 @@ class MaskSettings:
     dropout_layers: int = 3
 
     def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
-            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
-        if self.front_end.stft.samples(self.segment_frames) < 1:
-            raise ValueError(f"segment_frames must be at least {self.front_end.stft.overlap_frames}")
-        self.network  # noqa: B018 - its own checks
+        self.signature, self.network  # noqa: B018 - their own checks
+
+    @property
+    def signature(self) -> Signature:
+        """What the separator takes and gives."""
+        return self.front_end.signature(self.stems, segment_frames=self.segment_frames)
 
     @property
     def network(self) -> UnetSettings:
@@ -79,20 +75,8 @@ class MaskSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The network as `separate` runs it: a copy in evaluation mode, folded, cast and moved."""
-
-    network: Unet
-    dtype: torch.dtype
-
-
-class MaskSeparator(nn.Module):
+class MaskSeparator(NetworkSeparator[Unet]):
     """One network whose outputs are the masks of all stems.
-
-    `forward` is the differentiable way for training; `separate` the fast way of the `Separator` protocol,
-    which runs a prepared copy of the network. `prepare` may be called again, for another device or
-    precision; the network itself always keeps its float32 weights.
 
     Parameters
     ----------
@@ -100,75 +84,9 @@ class MaskSeparator(nn.Module):
         Front end, network and head.
     """
 
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-
     def __init__(self, settings: MaskSettings) -> None:
-        super().__init__()
+        super().__init__(Unet(settings.network), settings.signature)
         self.settings = settings
-        self.network = Unet(settings.network)
-        self._prepared: _Prepared | None = None
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the estimates."""
-        return self.settings.stems
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the mixture in Hz."""
-        return self.settings.front_end.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the mixture."""
-        return self.settings.front_end.channels
-
-    @property
-    def segment_samples(self) -> int:
-        """Longest segment with ``segment_frames`` frames."""
-        return self.settings.front_end.stft.samples(self.settings.segment_frames)
-
-    @property
-    def normalization(self) -> Normalization:
-        """What the first pass measures."""
-        return self.settings.front_end.normalization
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
-        """Load weights; names and shapes must fit exactly.
-
-        Raises
-        ------
-        StateMismatch
-            If they do not.
-        """
-        check_state(self.state_dict(), state_dict)
-        self.forget_prepared()
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    def prepare(self, device: torch.device, precision: Precision) -> None:
-        """Make the copy of the network that `separate` runs.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where mixtures will be.
-        precision : {"fp32", "bf16", "fp16"}
-            Of the network; transforms and masks stay in float32.
-
-        Raises
-        ------
-        ValueError
-            If the precision is not one of these.
-        """
-        if precision not in self.precisions:
-            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
-        self._prepared = None  # frees the old copy first
-        network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        network.fold_batch_norm()
-        dtype = _DTYPES[precision]
-        # channels_last: 1.0 to 1.3 times faster in fp32 and bf16, for the transposed convolutions above all.
-        network = network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._prepared = _Prepared(network, dtype)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimate the stems differentiably, in the network's own precision and mode.
@@ -218,20 +136,6 @@ class MaskSeparator(nn.Module):
             self.estimate_into(estimates, spectrum, self.features(spectrum, self.prepared_dtype))
         return estimates
 
-    def forget_prepared(self) -> None:
-        """Drop the prepared copy, because weights change."""
-        self._prepared = None
-
-    @property
-    def prepared_network(self) -> Unet:
-        """The network as `separate` runs it; RuntimeError before `prepare`."""
-        return self._ready().network
-
-    @property
-    def prepared_dtype(self) -> torch.dtype:
-        """Precision of the prepared network; RuntimeError before `prepare`."""
-        return self._ready().dtype
-
     def features(self, spectrum: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn a spectrogram into what the network sees; see `mss_models.networks.front_end`."""
         return network_features(
@@ -261,7 +165,7 @@ class MaskSeparator(nn.Module):
             From `features` in `prepared_dtype`.
         """
         front_end = self.settings.front_end
-        outputs = self._ready().network(features)  # (batch, stem * channel * part, padded bin, padded frame)
+        outputs = self.prepared_network(features)  # (batch, stem * channel * part, padded bin, padded frame)
         frames = spectrum.shape[-1]
         planes = _planes(outputs[:, :, : front_end.bins, :frames])  # (batch, stem * channel * part, frame, bin)
         shape = (planes.shape[0], len(self.stems), self.channels, -1, *planes.shape[2:])
@@ -277,11 +181,6 @@ class MaskSeparator(nn.Module):
                 torch.mul(heard[:, channel], mask, out=masked[..., : front_end.bins])
                 signal = istft(masked.transpose(-1, -2), front_end.stft, estimates.shape[-1])
                 estimates[:, stem, channel] = signal
-
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            raise RuntimeError("call `prepare` before `separate`, and again after loading weights")
-        return self._prepared
 
 
 def _planes(outputs: Tensor) -> Tensor:

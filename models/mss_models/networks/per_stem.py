@@ -1,6 +1,6 @@
 """One mask network per stem; what they leave is the residual."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from mss_models.masks import residual
 from mss_models.networks.front_end import check_mixture
 from mss_models.networks.mask_separator import MaskSeparator
-from mss_models.networks.states import check_state
-from mss_models.separator import Normalization, Precision
+from mss_models.networks.network_separator import SeparatorModule
+from mss_models.separator import Precision
 from mss_models.stft import StftSettings, istft, stft
 
 
-class PerStemSeparator(nn.Module):
+class PerStemSeparator(SeparatorModule):
     """One `MaskSeparator` per stem, and the stem that is left as the residual.
 
     Parameters
@@ -31,10 +31,7 @@ class PerStemSeparator(nn.Module):
         If they do not go together.
     """
 
-    precisions: tuple[Precision, ...] = MaskSeparator.precisions
-
     def __init__(self, separators: list[MaskSeparator], *, residual: str | None) -> None:
-        super().__init__()
         stems = tuple(stem for separator in separators for stem in separator.stems)
         stems += () if residual is None else (residual,)
         if not separators:
@@ -44,8 +41,8 @@ class PerStemSeparator(nn.Module):
         for name in ("sample_rate", "channels", "normalization"):
             if len({getattr(separator, name) for separator in separators}) > 1:
                 raise ValueError(f"all networks must have the same {name}")
+        super().__init__(replace(separators[0].signature, stems=stems))
         self.residual = residual
-        self.stems = stems
         self.separators = nn.ModuleDict({"+".join(separator.stems): separator for separator in separators})
 
     @property
@@ -55,41 +52,13 @@ class PerStemSeparator(nn.Module):
 
     @property
     def network_stems(self) -> tuple[str, ...]:
-        """The stems that networks estimate: all but the residual; the targets of training."""
+        """All stems but the residual."""
         return self.stems if self.residual is None else self.stems[:-1]
 
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the mixture in Hz."""
-        return self.members[0].sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the mixture."""
-        return self.members[0].channels
-
-    @property
-    def segment_samples(self) -> int:
-        """Segment of the first network."""
-        return self.members[0].segment_samples
-
-    @property
-    def normalization(self) -> Normalization:
-        """What the first pass measures."""
-        return self.members[0].normalization
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
-        """Load weights; names and shapes must fit exactly.
-
-        Raises
-        ------
-        StateMismatch
-            If they do not.
-        """
-        check_state(self.state_dict(), state_dict)
+    def forget_prepared(self) -> None:
+        """Drop the prepared copies, because weights change."""
         for member in self.members:
             member.forget_prepared()
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Prepare every network; see `MaskSeparator.prepare`."""

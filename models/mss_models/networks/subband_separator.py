@@ -14,7 +14,6 @@ The bins above the front end's are in no estimate, unless consistency shares out
 compression after Ephrat et al., "Looking to listen at the cocktail party", ACM Transactions on Graphics 2018.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -25,15 +24,13 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mss_models.masks import bounded_complex_mask, mixture_consistency
 from mss_models.networks.front_end import FrontEnd, check_mixture
-from mss_models.networks.states import check_state
+from mss_models.networks.network_separator import NetworkSeparator, Signature
 from mss_models.networks.subband_unet import Context, Skips, SubbandUnet, SubbandUnetSettings, frame_cost
-from mss_models.separator import Normalization, Precision
 from mss_models.stft import StftSettings, istft, stft
 
 SubbandHead = Literal["shares", "mask", "mapping"]
 Consistency = Literal["none", "equal", "energy"]
 
-_DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _OUTPUTS: Mapping[SubbandHead, int] = {"shares": 3, "mask": 2, "mapping": 2}
 # Real part, imaginary part, magnitude.
 _PARTS = 3
@@ -84,16 +81,17 @@ class SubbandSettings:
     context_size: int = 64
 
     def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
-            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
-        if self.front_end.stft.samples(self.segment_frames) < 1:
-            raise ValueError(f"segment_frames must be at least {self.front_end.stft.overlap_frames}")
         if not 0 < self.power <= 1:
             raise ValueError(f"power must be in (0, 1], got {self.power}")
         for name, choices in (("head", get_args(SubbandHead)), ("consistency", get_args(Consistency))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}; got `{getattr(self, name)}`")
-        self.network  # noqa: B018 - its own checks
+        self.signature, self.network  # noqa: B018 - their own checks
+
+    @property
+    def signature(self) -> Signature:
+        """What the separator takes and gives."""
+        return self.front_end.signature(self.stems, segment_frames=self.segment_frames)
 
     @property
     def network(self) -> SubbandUnetSettings:
@@ -131,20 +129,8 @@ def multiply_accumulates(settings: SubbandSettings) -> float:
     return frame_cost(settings.network) * front_end.sample_rate / front_end.stft.hop_length
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The network as `separate` runs it: a copy in evaluation mode, folded, cast and moved."""
-
-    network: SubbandUnet
-    dtype: torch.dtype
-
-
-class SubbandSeparator(nn.Module):
+class SubbandSeparator(NetworkSeparator[SubbandUnet]):
     """One sub-band network for all stems.
-
-    `forward` is the differentiable way for training; `separate` the fast way of the `Separator` protocol,
-    which runs a prepared copy of the network. `prepare` may be called again, for another device or
-    precision; the network itself always keeps its float32 weights.
 
     Parameters
     ----------
@@ -152,74 +138,9 @@ class SubbandSeparator(nn.Module):
         Front end, network and head.
     """
 
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-
     def __init__(self, settings: SubbandSettings) -> None:
-        super().__init__()
+        super().__init__(SubbandUnet(settings.network), settings.signature)
         self.settings = settings
-        self.network = SubbandUnet(settings.network)
-        self._prepared: _Prepared | None = None
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the estimates."""
-        return self.settings.stems
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the mixture in Hz."""
-        return self.settings.front_end.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the mixture."""
-        return self.settings.front_end.channels
-
-    @property
-    def segment_samples(self) -> int:
-        """Longest segment with ``segment_frames`` frames."""
-        return self.settings.front_end.stft.samples(self.settings.segment_frames)
-
-    @property
-    def normalization(self) -> Normalization:
-        """What the first pass measures."""
-        return self.settings.front_end.normalization
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
-        """Load weights; names and shapes must fit exactly.
-
-        Raises
-        ------
-        StateMismatch
-            If they do not.
-        """
-        check_state(self.state_dict(), state_dict)
-        self._prepared = None
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    def prepare(self, device: torch.device, precision: Precision) -> None:
-        """Make the copy of the network that `separate` runs.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where mixtures will be.
-        precision : {"fp32", "bf16", "fp16"}
-            Of the network; transforms and masks stay in float32.
-
-        Raises
-        ------
-        ValueError
-            If the precision is not one of these.
-        """
-        if precision not in self.precisions:
-            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
-        self._prepared = None  # frees the old copy first
-        network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        network.fold_batch_norm()
-        dtype = _DTYPES[precision]
-        network = network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._prepared = _Prepared(network, dtype)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimate the stems differentiably, in the network's own precision and mode.
@@ -250,14 +171,14 @@ class SubbandSeparator(nn.Module):
     def separate(self, mixture: Tensor) -> Tensor:
         """Estimate the stems; see `mss_models.separator.Separator.separate`."""
         check_mixture(mixture, self.channels)
-        prepared = self._ready()
+        network, dtype = self.prepared_network, self.prepared_dtype
         front_end = self.settings.front_end
         # Made outside, so that the caller may change it in place: inference tensors forbid that.
         estimates = mixture.new_empty(mixture.shape[0], len(self.stems), *mixture.shape[1:])
         with torch.inference_mode():
             spectrum = stft(mixture, front_end.stft)  # (batch, channel, bin, frame)
-            planes, expansion = self._planes(spectrum, prepared.dtype)
-            outputs = prepared.network(planes)  # (batch, frame, output * stem * channel, bin)
+            planes, expansion = self._planes(spectrum, dtype)
+            outputs = network(planes)  # (batch, frame, output * stem * channel, bin)
             parts = self._parts(outputs)
             heard = spectrum.transpose(-1, -2)[..., : front_end.bins]  # (batch, channel, frame, bin)
             # One stem and channel at a time: the spectrograms of the estimates never exist all at once.
@@ -273,15 +194,11 @@ class SubbandSeparator(nn.Module):
                     estimates[:, stem, channel] = signal
         return self._consistent(mixture, estimates)
 
-    @property
-    def prepared_network(self) -> SubbandUnet:
-        """The network as `separate` runs it; RuntimeError before `prepare`."""
-        return self._ready().network
-
-    @property
-    def prepared_dtype(self) -> torch.dtype:
-        """Precision of the prepared network; RuntimeError before `prepare`."""
-        return self._ready().dtype
+    def inference_copy(self) -> SubbandUnet:
+        """Copy the network as its base does; its linear layers have batch norms too."""
+        network = super().inference_copy()
+        network.fold_batch_norm()
+        return network
 
     def _planes(self, spectrum: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Give what the network sees, (batch, frame, part * channel, bin), and ``e``, (batch, channel, frame, bin)."""
@@ -311,11 +228,6 @@ class SubbandSeparator(nn.Module):
         if self.settings.consistency == "none":
             return estimates
         return mixture_consistency(mixture, estimates, shares=self.settings.consistency)
-
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            raise RuntimeError("call `prepare` before `separate`, and again after loading weights")
-        return self._prepared
 
 
 def _spectra(

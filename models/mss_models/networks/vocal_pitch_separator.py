@@ -1,22 +1,19 @@
 """Makes a wiring of vocals and pitch a `Separator` that also tells the pitch."""
 
 import copy
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mss_models.networks.front_end import check_mixture
-from mss_models.networks.states import check_state
+from mss_models.networks.network_separator import NetworkSeparator
 from mss_models.networks.unet import fold_batch_norm
 from mss_models.networks.vocal_pitch_unet import VocalPitchEstimate, VocalPitchSettings, VocalPitchUnet, WiringError
-from mss_models.separator import Normalization, Precision
+from mss_models.separator import Precision
 from mss_models.stft import istft, stft
 
-_DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-
-class VocalPitchSeparator(nn.Module):
+class VocalPitchSeparator(NetworkSeparator[VocalPitchUnet]):
     """Vocals, and the salience of their pitch, of a mono mixture.
 
     Wirings that need an oracle, or give no vocals or no pitch, can be built and trained too; they refuse what they
@@ -29,51 +26,14 @@ class VocalPitchSeparator(nn.Module):
         Wiring, front end and sizes.
     """
 
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-    stems: tuple[str, ...] = ("vocals",)
-
     def __init__(self, settings: VocalPitchSettings) -> None:
-        super().__init__()
+        super().__init__(VocalPitchUnet(settings), settings.signature)
         self.settings = settings
-        self.network = VocalPitchUnet(settings)
-        self._prepared: VocalPitchUnet | None = None
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the mixture in Hz."""
-        return self.settings.front_end.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the mixture: 1."""
-        return self.settings.front_end.channels
-
-    @property
-    def segment_samples(self) -> int:
-        """Longest segment with ``segment_frames`` frames."""
-        return self.settings.front_end.stft.samples(self.settings.segment_frames)
-
-    @property
-    def normalization(self) -> Normalization:
-        """What the first pass measures."""
-        return self.settings.front_end.normalization
 
     @property
     def salience_hop(self) -> int:
         """Distance between frames of the salience, in samples."""
         return self.settings.front_end.stft.hop_length
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
-        """Load weights; names and shapes must fit exactly.
-
-        Raises
-        ------
-        StateMismatch
-            If they do not.
-        """
-        check_state(self.state_dict(), state_dict)
-        self._prepared = None
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Make the copy of the network that `separate` and `salience` run.
@@ -90,19 +50,20 @@ class VocalPitchSeparator(nn.Module):
         ValueError, WiringError
             If the precision is not one of these; if the wiring needs an oracle.
         """
-        if precision not in self.precisions:
-            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
         if self.settings.oracle is not None:
             raise WiringError(
                 f"wiring `{self.settings.wiring}` needs the true {self.settings.oracle}: it can be trained and "
                 "judged as an upper bound, not used on a mixture alone"
             )
-        self._prepared = None  # frees the old copy first
+        super().prepare(device, precision)
+
+    def inference_copy(self) -> VocalPitchUnet:
+        """Copy the networks in evaluation mode, without gradients, their batch norms folded."""
         network = copy.deepcopy(self.network)
         network.begin("all")  # a frozen network would hold on to its mode
         network = network.requires_grad_(False).eval()
         fold_batch_norm(network)
-        self._prepared = network.to(device=device, dtype=_DTYPES[precision]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimate the vocals differentiably, in the network's own precision and mode.
@@ -231,11 +192,10 @@ class VocalPitchSeparator(nn.Module):
         return torch.arange(frames, dtype=torch.float64) * (self.salience_hop / self.sample_rate)
 
     def _run(self, mixture: Tensor) -> VocalPitchEstimate:
-        if self._prepared is None:
-            raise RuntimeError("call `prepare` before `separate`, and again after loading weights")
+        network = self.prepared_network
         check_mixture(mixture, self.channels)
         with torch.no_grad():  # no inference mode: callers may change the results in place
-            estimate: VocalPitchEstimate = self._prepared(self._prepared.magnitude(mixture))
+            estimate: VocalPitchEstimate = network(network.magnitude(mixture))
         return estimate
 
     def _at_samples(self, estimate: VocalPitchEstimate, mixture: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from mss_models.errors import ShapeError
 from mss_models.networks.front_end import FrontEnd
+from mss_models.networks.network_separator import Signature
 from mss_models.networks.unet import Decoder, Encoder, Unet, UnetSettings, padded_maps
 from mss_models.salience import BINS as SALIENCE_BINS
 from mss_models.stft import stft
@@ -109,9 +110,12 @@ class VocalPitchSettings:
             raise ValueError(f"bins must be at least {SALIENCE_BINS}, the pitches of the salience")
         if grid.n_fft // 2 % grid.hop_length:
             raise ValueError(f"hop_length must divide {grid.n_fft // 2}, got {grid.hop_length}")
-        if grid.samples(self.segment_frames) < 1:
-            raise ValueError(f"segment_frames must be at least {grid.overlap_frames}")
-        self.unet(1)  # its own checks
+        self.signature, self.unet(1)
+
+    @property
+    def signature(self) -> Signature:
+        """What the separator takes and gives: the vocals, whatever the wiring has."""
+        return self.front_end.signature(("vocals",), segment_frames=self.segment_frames)
 
     @property
     def gives_vocals(self) -> bool:
