@@ -131,6 +131,14 @@ class TrackSkipped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrackNotTried(Event):
+    """The run ends and this track of its plan was not done: a signal, a failure of the whole run, or a limit."""
+
+    name: ClassVar[str] = "track_not_tried"
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TrackPlanned(Event):
     """What a run would do with a track (`--dry-run`); `action` is `separate` or `skip`."""
 
@@ -145,7 +153,7 @@ class TrackPlanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPlanned(Event):
-    """What a run would do in all (`--dry-run`)."""
+    """What a run is about to do in all, or would do (`--dry-run`)."""
 
     name: ClassVar[str] = "run_planned"
     tracks: int
@@ -154,6 +162,7 @@ class RunPlanned(Event):
     size_bytes: int
     free_bytes: int
     estimated_seconds: float | None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +301,7 @@ EVENTS: tuple[type[Event], ...] = (
     TrackFinished,
     TrackFailed,
     TrackSkipped,
+    TrackNotTried,
     TrackPlanned,
     RunPlanned,
     InternalError,
@@ -305,6 +315,7 @@ EVENTS: tuple[type[Event], ...] = (
     RunFinished,
 )
 
+Part = StemWritten | ExtraWritten | StemScored | Measured
 Listener = Callable[[Event], None]
 
 
@@ -328,15 +339,21 @@ def to_json(event: Event, *, time: datetime | None = None) -> str:
         An object with `event`, `time` (RFC 3339, UTC) and the event's fields. A path that is not UTF-8 is written
         readably as `path` and byte by byte, base64, as `path_b64`.
     """
+    return json.dumps(as_object(event, time=time), allow_nan=False)
+
+
+def as_object(event: Event, *, time: datetime | None = None) -> dict[str, Json]:
+    """Give the object that `to_json` writes."""
     stamp = (time or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps({"event": event.name, "time": stamp, **_fields(event)}, allow_nan=False)
+    return {"event": event.name, "time": stamp, **entries(event)}
 
 
-def _fields(value: Event | StemWritten | ExtraWritten | StemScored | Measured) -> dict[str, Json]:
-    entries: dict[str, Json] = {}
+def entries(value: Event | Part) -> dict[str, Json]:
+    """Give the fields of an event or of a part of one, as they stand in JSON."""
+    found: dict[str, Json] = {}
     for field in fields(value):
-        entries |= _entry(field.name, getattr(value, field.name))
-    return entries
+        found |= _entry(field.name, getattr(value, field.name))
+    return found
 
 
 def _entry(key: str, value: object) -> dict[str, Json]:
@@ -348,12 +365,7 @@ def _entry(key: str, value: object) -> dict[str, Json]:
             plain[f"{key}_b64"] = base64.b64encode(raw).decode("ascii")
         return plain
     if isinstance(value, tuple):
-        return {
-            key: [
-                _fields(part) if isinstance(part, StemWritten | ExtraWritten | StemScored | Measured) else part
-                for part in value
-            ]
-        }
+        return {key: [entries(part) if isinstance(part, Part) else part for part in value]}
     if value is None or isinstance(value, bool | int | float | str):
         return {key: value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else value}
     raise TypeError(f"{key}: {type(value).__name__} has no JSON form here")

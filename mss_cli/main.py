@@ -12,7 +12,7 @@ from types import FrameType
 import typer
 
 from mss_cli.commands import doctor, evaluate, models, separate, train, verify
-from mss_cli.console import Console, Output
+from mss_cli.console.console import Console, Output
 from mss_cli.errors import ExitCode, Interruption, MssError, OutputError, UsageError
 from mss_cli.events import RunStarted
 from mss_cli.stdout import write_line
@@ -72,15 +72,14 @@ def main(arguments: Sequence[str]) -> int:
     with _signals():
         try:
             console(RunStarted(version=version(), command=next(iter(_words(arguments)), "")))
-            code = _run(arguments, console)
-            console.finish(code)
+            code = console.finish(_run(arguments, console))
             sys.stdout.flush()
         except (MssError, OSError):
             # stdout itself failed: there is nowhere left to say it but stderr.
             output.json = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             console.fail(OutputError("cannot write to stdout", hint="check where it goes"))
-            return ExitCode.OUTPUT
+            return console.finish(ExitCode.OUTPUT)
         except Interruption as interruption:
             _end_by_signal(interruption.number, console)
             return 128 + interruption.number
@@ -188,6 +187,8 @@ def _end_by_signal(number: int, console: Console) -> None:
     if number == ExitCode.SIGPIPE - 128:
         # The reader of stdout went away: nothing to say, and nothing more may be flushed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        console.output.json, console.output.quiet = False, True
+        console.finish(ExitCode.SIGPIPE)
         return
     console.finish(128 + number, message=f"stopped by {signal.Signals(number).name}")
     sys.stdout.flush()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from mss_cli.console import Console
+from mss_cli.console.console import Console
 
 
 def command(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mss_cli.console import printable
+from mss_cli.console.words import printable
 from mss_cli.stdout import write_line
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mss_cli.console import Console
+from mss_cli.console.console import Console
 from mss_cli.errors import UsageError
-from mss_cli.events import Warned
 
 if TYPE_CHECKING:
     from mss_cli.batch.decisions import Policy
@@ -71,10 +70,21 @@ def command(
     overlap: float = typer.Option(0.25, min=0.0, max=0.95, help="Share of a segment that the next one covers again."),
     shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help="Seed of the shifts."),
-    threads: int | None = typer.Option(
-        None, min=1, max=1024, envvar="MSS_CLI_THREADS", help="Threads; all cores by default."
+    threads: str = typer.Option(
+        "auto", envvar="MSS_CLI_THREADS", metavar="N|auto", help="Threads of each job; the cores, shared by all jobs."
     ),
-    jobs: int = typer.Option(1, "-j", "--jobs", min=1, help="Taken for demucs' sake: tracks go one after another."),
+    jobs: str = typer.Option(
+        "auto",
+        "-j",
+        "--jobs",
+        envvar="MSS_CLI_JOBS",
+        metavar="N|auto",
+        help="Tracks at once, each in a process of its own; as many as cores and memory carry, one per GPU.",
+    ),
+    timeout_per_track: float | None = typer.Option(
+        None, "--timeout-per-track", min=0.1, help="Seconds after which a track has failed."
+    ),
+    nice: int = typer.Option(0, "--nice", min=0, max=19, help="Give way to other processes (POSIX)."),
     downmix: str | None = typer.Option(None, help="`stereo` folds more than two channels."),
     stream: int | None = typer.Option(None, min=0, help="Number of the audio stream, in files with several."),
     scratch: Path | None = typer.Option(
@@ -116,8 +126,8 @@ def command(
     """Separate songs into stems.
 
     Each track becomes a folder of stems, as long as the input, at its rate and channels, aligned to the sample; the
-    stems sum to the mixture. A folder as INPUT means all audio files below it. Tracks are taken one after another; a
-    broken one does not stop the others, and a second run does only what is not done yet.
+    stems sum to the mixture. A folder as INPUT means all audio files below it. A broken track does not stop the others,
+    and a second run does only what is not done yet.
     """
     console = context.obj
     if not isinstance(console, Console):
@@ -128,8 +138,6 @@ def command(
     from mss_cli.batch.sharding import parse_shard
     from mss_cli.separation.request import Request
 
-    if jobs > 1:
-        console(Warned(f"`--jobs {jobs}`: tracks are separated one after another, each with all threads"))
     request = Request(
         inputs=tuple(inputs or ()),
         model=model,
@@ -148,7 +156,7 @@ def command(
         overlap=overlap,
         shifts=shifts,
         seed=seed,
-        threads=threads,
+        threads=_count("--threads", threads),
         downmix=downmix,
         stream=stream,
         scratch=scratch,
@@ -168,6 +176,9 @@ def command(
         shard=None if shard is None else parse_shard(shard),
         wait_lock_seconds=wait_lock,
         max_failures=1 if fail_fast else max_failures,
+        jobs=_count("--jobs", jobs),
+        timeout_seconds=timeout_per_track,
+        nice=nice,
     )
     return run(request, options, console)
 
@@ -179,6 +190,16 @@ def _only(policies: "Sequence[Policy]") -> "Policy":
     if len(policies) > 1:
         raise UsageError(f"`--{policies[0]}` and `--{policies[1]}` are both given", hint="give one")
     return policies[0] if policies else Policy.IF_CHANGED
+
+
+def _count(flag: str, text: str) -> int | None:
+    """Read a number of jobs or threads; None is `auto`."""
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1024:
+        hint = "leave it out for `auto`"
+        raise UsageError(f"`{flag} {text}` is neither `auto` nor a number from 1 to 1024", hint=hint)
+    return int(text)
 
 
 def _chosen(flag: str, value: str | None, shorthands: dict[str, bool]) -> str | None:

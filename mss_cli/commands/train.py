@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from mss_cli.console import Console
+from mss_cli.console.console import Console
 from mss_cli.errors import UsageError
 
 _PACKAGES = ("lightning", "pydantic", "yaml", "scipy", "tensorboard")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from mss_cli.console import printable
+from mss_cli.console.words import printable
 from mss_cli.errors import ExitCode, InputError
 from mss_cli.stdout import write_line
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mss_cli.console import Console, Output
+from mss_cli.console.console import Console, Output
 from mss_cli.errors import ExitCode, UsageError
 from mss_cli.training.recipe_errors import RecipeError
 from mss_cli.training.recipe_file import effective, print_config, read_recipe
