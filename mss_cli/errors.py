@@ -10,12 +10,14 @@ MssError                   holds the exit code, one line for people and the way 
 ├── DatasetError       8   data set missing or incomplete
 ├── DivergedError      9   a training that cannot go on
 ├── FolderBusy        75   another run is writing into the folder
-└── DownloadError     75   no server answered as it should
+├── DownloadError     75   no server answered as it should
+└── TrackTimeout      75   a track took longer than it may
 
 Interruption (BaseException)   a signal arrived; the code is 128 + its number
 """
 
 import signal
+from collections.abc import Callable
 from enum import IntEnum
 from typing import ClassVar
 
@@ -61,6 +63,10 @@ class MssError(Exception):
         self.message = " ".join(message.split())
         self.path = path
         self.hint = hint
+
+    def __reduce__(self) -> "tuple[Callable[..., MssError], tuple[type[MssError], str, str | None, str | None]]":
+        """Let a worker process send it: keyword arguments would get lost."""
+        return _remade, (type(self), self.message, self.path, self.hint)
 
     def __str__(self) -> str:
         line = self.message if self.path is None else f"{self.path}: {self.message}"
@@ -130,6 +136,18 @@ class DownloadError(MssError):
     """No server could be reached or answered as it should; it can be tried again later."""
 
     code = ExitCode.TEMPORARY
+
+
+class TrackTimeout(MssError):
+    """A track that took longer than it may; another time it may not."""
+
+    code = ExitCode.TEMPORARY
+
+
+def _remade(kind: type[MssError], message: str, path: str | None, hint: str | None) -> MssError:
+    error = kind.__new__(kind)
+    MssError.__init__(error, message, path=path, hint=hint)
+    return error
 
 
 class Interruption(BaseException):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +58,25 @@ def remove_leftovers(
                     os.unlink(entry.path)  # noqa: PTH108 - a Path for each file of a large tree costs more
                     removed.append(Path(entry.path))
     return sorted(removed)
+
+
+def remove_traces(pid: int, folders: Iterable[Path]) -> None:
+    """Remove the temporary files that a dead process of this host left in some folders.
+
+    Parameters
+    ----------
+    pid : int
+        Its number; nobody else has it yet.
+    folders : iterable of Path
+        Those of the outputs it was writing.
+    """
+    for folder in folders:
+        with suppress(OSError):
+            for entry in list(os.scandir(folder)):
+                found = _NAMED.fullmatch(os.fsencode(entry.name))
+                if found is not None and int(found["pid"]) == pid:
+                    with suppress(OSError):
+                        os.unlink(entry.path)  # noqa: PTH108 - as above
 
 
 def _is_left(name: bytes, lives: Callable[[int], bool], *, spools: bool) -> bool:

@@ -1,15 +1,19 @@
 """A whole run of `separate` into a folder: found, planned, locked, decided, separated, recorded."""
 
+import os
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mss_cli.audio.access import check_readable
+from mss_cli.batch.cores import Division, divide, this_machine, worker_bytes
 from mss_cli.batch.decisions import Action, Decision, Policy, decide
+from mss_cli.batch.engines.base import Engine, Task
+from mss_cli.batch.engines.worker import Brief
+from mss_cli.batch.folders import TrackFolders
 from mss_cli.batch.inputs import STANDARD, Inputs, find_inputs, read_list, read_list_file
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import FolderLock, folder_lock
@@ -17,10 +21,10 @@ from mss_cli.batch.plan import Job, Layout, Plan, make_plan
 from mss_cli.batch.records import refresh_record
 from mss_cli.batch.room import TrackLength, check_room, free_bytes, scratch_bytes, track_bytes
 from mss_cli.batch.sharding import Shard
-from mss_cli.batch.track_job import Making, making, separate_job
-from mss_cli.errors import ExitCode, FolderBusy, MssError, OutputError, UsageError
-from mss_cli.events import InternalError, Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
-from mss_cli.separation.request import Checked, Request, check, load, run_to_stdout, track_failed
+from mss_cli.batch.track_job import Making, making
+from mss_cli.errors import ExitCode, MssError, OutputError, UsageError
+from mss_cli.events import Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
+from mss_cli.separation.request import Checked, Request, check, run_to_stdout, track_failed
 
 # Measured on two cores; other models have no figure yet.
 _CPU_SECONDS_PER_SECOND = {"classical": 0.06}
@@ -49,7 +53,13 @@ class BatchOptions:
     wait_lock_seconds : float, >= 0
         How long to wait for another run on the folder.
     max_failures : int or None
-        Stop after so many.
+        Stop after so many; tracks that others are at then are finished.
+    jobs : int or None
+        Tracks done at once, each by a process of its own; as many as the machine carries if None.
+    timeout_seconds : float or None
+        Longest a track may take.
+    nice : int, 0 to 19
+        How much the run gives way to other processes.
     """
 
     inputs_from: str | None = None
@@ -61,6 +71,9 @@ class BatchOptions:
     shard: Shard | None = None
     wait_lock_seconds: float = 0.0
     max_failures: int | None = None
+    jobs: int | None = None
+    timeout_seconds: float | None = None
+    nice: int = 0
 
 
 def run(request: Request, options: BatchOptions, listener: Listener) -> int:
@@ -89,6 +102,8 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
             raise UsageError("`--output -` is for one track", hint="leave out the flags for batches")
         return run_to_stdout(request, listener)
     checked = check(request)
+    if options.nice:
+        os.nice(options.nice)  # workers inherit it
     found = _find(request, options, checked, listener)
     plan = make_plan(found.files, Layout(checked.naming, checked.outputs)).shard(options.shard)
     whole = _Run(checked, options, making(checked), plan, listener)
@@ -152,9 +167,7 @@ class _Run:
                     self._stdin = stack.enter_context(spooled_stdin(self.checked.request.scratch))
                     jobs = self._filled(jobs)
                 todo = self._undone(jobs)
-                lengths = self._lengths(todo)
-                check_room(folder, self._bytes(list(lengths.values())))
-                self._separate(list(lengths), lock)
+                self._separate(self._lengths(todo), lock)
         return self._code()
 
     def tell(self) -> int:
@@ -267,36 +280,71 @@ class _Run:
             lengths[job] = None if seconds is None else TrackLength(seconds, source.info.sample_rate, source.channels)
         return lengths
 
-    def _bytes(self, lengths: Sequence[TrackLength | None]) -> int:
-        """Give the most room that tracks need beside each other, with the floats of the longest on the way."""
+    def _bytes(self, lengths: Sequence[TrackLength | None], *, at_once: int = 1) -> int:
+        """Give the most room that tracks need beside each other, with the floats of the longest ones on the way."""
         stems = len(self.checked.stems.parts)
         known = [length for length in lengths if length is not None]
         files = sum(track_bytes(length, self.checked.format, stems=stems) for length in known)
         if self.checked.request.scratch is not None or self.options.dry_run:
             return files
-        return files + max((scratch_bytes(length, stems=stems) for length in known), default=0)
+        floats = sorted((scratch_bytes(length, stems=stems) for length in known), reverse=True)
+        return files + sum(floats[:at_once])
 
-    def _separate(self, jobs: Sequence[Job], lock: FolderLock) -> None:
-        if not jobs or self.stopped:
+    def _division(self, tracks: int) -> Division:
+        request, options = self.checked.request, self.options
+        return divide(
+            this_machine(request.device),
+            tracks=tracks,
+            jobs=options.jobs,
+            threads=request.threads,
+            device=request.device,
+            worker_bytes=worker_bytes(self.checked.weights),
+        )
+
+    def _engine(self, division: Division) -> Engine:
+        """Choose what goes through the tracks: a process that can be killed where one may have to be."""
+        brief = Brief(self.checked, self.making)
+        if division.jobs == 1 and self.options.timeout_seconds is None:
+            from mss_cli.batch.engines.inline import InlineEngine
+
+            return InlineEngine(brief.at(division.devices[0], threads=division.threads))
+        from mss_cli.batch.engines.processes import ProcessEngine
+
+        return ProcessEngine(brief, division, timeout_seconds=self.options.timeout_seconds)
+
+    def _separate(self, lengths: dict[Job, TrackLength | None], lock: FolderLock) -> None:
+        if not lengths or self.stopped:
             return
+        division = self._division(len(lengths))
+        check_room(self.checked.naming.folder, self._bytes(list(lengths.values()), at_once=division.jobs))
         self._check_scratch()
-        loaded = load(self.checked.request, self.listener)
-        for done, job in enumerate(jobs):
-            if self.stopped:
-                left = len(jobs) - done
-                self.listener(Warned(f"stopped after {len(self.failures)} failures; {left} tracks were not tried"))
-                return
+        waiting = iter(lengths)
+        with ExitStack() as stack:
+            folders = stack.enter_context(TrackFolders())
+            tasks = self._tasks(waiting, lock, folders)
+            outcomes = stack.enter_context(closing(self._engine(division).run(tasks, self.listener)))
+            for outcome in outcomes:
+                if outcome.error is None:
+                    folders.keep(outcome.task.job)
+                else:
+                    self.fail(outcome.task.job.input, outcome.error)
+        left = sum(1 for _ in waiting)
+        if left:
+            self.listener(Warned(f"stopped after {len(self.failures)} failures; {left} tracks were not tried"))
+
+    def _tasks(self, jobs: Iterator[Job], lock: FolderLock, folders: TrackFolders) -> Iterator[Task]:
+        """Give the next task while the run may go on."""
+        while not self.stopped:
             lock.check()
+            job = next(jobs, None)
+            if job is None:
+                return
             try:
-                separate_job(job, self._path(job), loaded, self.checked, self.making, self.listener)
-            except FolderBusy:
-                raise
-            except MssError as error:
+                folders.make(job)
+            except OutputError as error:
                 self.fail(job.input, error)
-            except Exception as error:
-                self.listener(InternalError(job.input, traceback.format_exc()))
-                hint = "this is a bug; run again with `--debug` and report what is shown"
-                self.fail(job.input, MssError(f"internal error: {type(error).__name__}: {error}", hint=hint))
+            else:
+                yield Task(job, self._path(job))
 
     def _check_scratch(self) -> None:
         from mss_cli.files import make_folder, remove_empty
@@ -308,6 +356,8 @@ class _Run:
         """Give the exit code; in a batch, list the failures again where they are found: at the end."""
         if not self.failures:
             return ExitCode.OK
+        places = {job.input: place for place, job in enumerate(self.plan.jobs)}
+        self.failures.sort(key=lambda failure: places.get(failure[0], -1))
         codes = Counter(error.code for _, error in self.failures)
         if len(self.plan.jobs) > len(self.failures):
             for name, error in self.failures:

@@ -1,0 +1,164 @@
+"""How many workers a machine carries, with how many threads, on which devices."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mss_cli.devices import available_cores
+
+# Of a worker without weights: torch, its buffers, decoder and encoders. Measured with `classical` (docs/batch.md).
+_WORKER_BYTES = 600 * 1000**2
+# Of a worker with weights, for each of their bytes: as stored, as loaded, and layers of one segment.
+_BYTES_PER_WEIGHT_BYTE = 6
+# Of memory that is free now, the share that workers may fill: others want some too.
+_SHARE_OF_MEMORY = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to divide.
+
+    Parameters
+    ----------
+    cores : int, >= 1
+        This process may use: affinity and limits of its control groups counted.
+    free_bytes : int or None
+        Memory it may still fill; None where the system does not tell.
+    accelerators : tuple of str
+        Devices that `auto` prefers to the CPU: `cuda:0`, `cuda:1`, ..., or `mps`.
+    """
+
+    cores: int
+    free_bytes: int | None
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How a run uses the machine.
+
+    Parameters
+    ----------
+    devices : tuple of str
+        One per worker.
+    threads : int, >= 1
+        Of each worker.
+    """
+
+    devices: tuple[str, ...]
+    threads: int
+
+    @property
+    def jobs(self) -> int:
+        """Number of workers."""
+        return len(self.devices)
+
+
+def divide(
+    machine: Machine, *, tracks: int, jobs: int | None, threads: int | None, device: str, worker_bytes: int
+) -> Division:
+    """Decide how many workers there are and where each computes.
+
+    On CPUs each thread more per worker gains less than a worker more, so `auto` takes a worker per core (or per
+    `threads` cores) as far as memory goes. An accelerator gets one worker, and each of several CUDA devices one.
+
+    Parameters
+    ----------
+    machine : Machine
+    tracks : int, >= 0
+        To do: there are never more workers.
+    jobs, threads : int or None
+        As asked for; None leaves it to this function.
+    device : str
+        As asked for: "auto", "cpu", "cuda", "cuda:N" or "mps".
+    worker_bytes : int, > 0
+        Memory of one worker.
+    """
+    cuda = tuple(name for name in machine.accelerators if name.startswith("cuda"))
+    places = {"auto": machine.accelerators, "cuda": cuda}.get(device, ()) or (device,)
+    on_cpu = places in (("cpu",), ("auto",))
+    if jobs is None and on_cpu:
+        jobs = machine.cores // (threads or 1)
+        if machine.free_bytes is not None:
+            jobs = min(jobs, int(machine.free_bytes * _SHARE_OF_MEMORY) // worker_bytes)
+    count = max(1, min(len(places) if jobs is None else jobs, tracks))
+    workers = tuple(places[number % len(places)] for number in range(count))
+    return Division(workers, threads or max(1, machine.cores // count))
+
+
+def worker_bytes(weights: Path | None) -> int:
+    """Estimate the memory of one worker from the size of its weights."""
+    size = 0
+    if weights is not None:
+        with suppress(OSError):
+            size = weights.stat().st_size
+    return _WORKER_BYTES + _BYTES_PER_WEIGHT_BYTE * size
+
+
+def this_machine(device: str) -> Machine:
+    """Look at the machine; only if a run may use an accelerator and there seems to be one, torch is imported.
+
+    Parameters
+    ----------
+    device : str
+        As asked for.
+    """
+    groups = list(_groups())
+    cores = min([available_cores(), *(limit for group in groups if (limit := _quota(group)) is not None)])
+    free = [_free_memory(), *map(_free_in, groups)]
+    known = [size for size in free if size is not None]
+    accelerators = _accelerators() if device in ("auto", "cuda") else ()
+    return Machine(cores, min(known) if known else None, accelerators)
+
+
+def _accelerators() -> tuple[str, ...]:
+    if sys.platform == "darwin":
+        return ("mps",) if platform.machine() == "arm64" else ()
+    # Importing torch takes seconds and much memory, only to hear that there is none.
+    signs = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    if sys.platform == "linux" and not any(map(os.path.exists, signs)):
+        return ()
+    import torch
+
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
+def _free_memory(table: Path = Path("/proc/meminfo")) -> int | None:
+    """Read what the kernel thinks can be filled without swapping."""
+    with suppress(OSError, ValueError):
+        for line in table.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _groups(table: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[Path]:
+    """Give the folders of this process's control groups (version 2), innermost first; limits hold in each."""
+    with suppress(OSError, UnicodeDecodeError):
+        for line in table.read_text(encoding="utf-8").splitlines():
+            number, _, path = line.partition("::")
+            if number == "0":
+                inner = root / path.lstrip("/")
+                yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(root))
+
+
+def _quota(group: Path) -> int | None:
+    with suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    return None
+
+
+def _free_in(group: Path) -> int | None:
+    with suppress(OSError, ValueError):
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        # Pages of files that were read once go when their room is wanted.
+        table = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        spare = sum(int(line.split()[1]) for line in table if line.startswith("inactive_file "))
+        return max(0, limit - used + spare)
+    return None

@@ -1,0 +1,1 @@
+"""What goes through the tracks of a run: this process, or several of its own."""

@@ -1,0 +1,70 @@
+"""What a worker does: it loads the model once and then does one task after the other."""
+
+import traceback
+from dataclasses import dataclass, replace
+
+from mss_cli.batch.engines.base import Task
+from mss_cli.batch.track_job import Making, separate_job
+from mss_cli.errors import MssError
+from mss_cli.events import InternalError, Listener
+from mss_cli.separation.request import Checked, load
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All that a worker must know; it can be pickled and sent to another process or host.
+
+    Parameters
+    ----------
+    checked : Checked
+        The request.
+    making : Making
+        What the records of its tracks say.
+    """
+
+    checked: Checked
+    making: Making
+
+    def at(self, device: str, *, threads: int) -> "Brief":
+        """Give the brief of a worker that computes on one device with so many threads."""
+        request = replace(self.checked.request, device=device, threads=threads)
+        return replace(self, checked=replace(self.checked, request=request))
+
+
+class Worker:
+    """A loaded model that does tasks. It never prints and never raises for a track's sake.
+
+    Parameters
+    ----------
+    brief : Brief
+    listener : callable
+        Takes the events of loading.
+
+    Raises
+    ------
+    UsageError, WeightsError, DeviceError
+        If the model cannot be loaded.
+    """
+
+    def __init__(self, brief: Brief, listener: Listener) -> None:
+        self._brief = brief
+        self._loaded = load(brief.checked.request, listener)
+
+    def do(self, task: Task, listener: Listener) -> MssError | None:
+        """Do one task; give what went wrong, if anything did.
+
+        Parameters
+        ----------
+        task : Task
+        listener : callable
+            Takes its events.
+        """
+        try:
+            separate_job(task.job, task.path, self._loaded, self._brief.checked, self._brief.making, listener)
+        except MssError as error:
+            return error
+        except Exception as error:
+            listener(InternalError(task.job.input, traceback.format_exc()))
+            hint = "this is a bug; run again with `--debug` and report what is shown"
+            return MssError(f"internal error: {type(error).__name__}: {error}", hint=hint)
+        return None
