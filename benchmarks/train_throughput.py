@@ -20,8 +20,10 @@ from torch import nn
 from mss_cli.devices import prepare_process, resolve_device
 from mss_cli.events import ignore
 from mss_cli.training.batches import Batch, fill, loader
+from mss_cli.training.clock import Clock
 from mss_cli.training.data import augmenter, example_samples, training_examples
-from mss_cli.training.loop import Machine, StepReport, fit
+from mss_cli.training.hooks import StepReport
+from mss_cli.training.loop import Machine, fit
 from mss_cli.training.network import first_network, objective_of
 from mss_cli.training.recipe import Recipe
 from mss_cli.training.recipe_file import read_recipe
@@ -86,6 +88,7 @@ def measure(recipe: Recipe, cache: Path, *, updates: int, workers: int, device: 
             training=recipe.training.model_copy(update={"steps": updates + WARM_UP}),
             optimizer=recipe.optimizer,
             machine=Machine(accelerator=device.type, devices=1, precision=precision),
+            clock=Clock(checkpoint_minutes=recipe.training.checkpoint_minutes, max_minutes=None),
             hooks=hooks,
             state=Path(folder) / "state.ckpt",
             resume=None,

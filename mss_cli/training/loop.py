@@ -6,18 +6,14 @@ weights, optimiser and counters only, and one written between two updates contin
 """
 
 import copy
-import functools
-import itertools
 import logging
-import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -27,8 +23,19 @@ from torch import Tensor, nn
 from mss_cli.errors import DivergedError, MemoryExhausted, UsageError
 from mss_cli.files import output_error, temporary_name
 from mss_cli.training.batches import Batch
+from mss_cli.training.clock import Clock
+from mss_cli.training.hooks import Hooks, StepReport
 from mss_cli.training.objective import Objective
 from mss_cli.training.recipe import Optimizer, Training
+from mss_cli.training.update import (
+    has_finite_gradient,
+    make_optimizer,
+    mean_terms,
+    mixed_seed,
+    move_average,
+    statistics_of,
+    undo,
+)
 from mss_models.separator import Precision
 
 # So many updates in a row without a finite gradient mean that the training is lost.
@@ -39,71 +46,23 @@ _PRECISIONS: Mapping[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = 
     "bf16": "bf16-mixed",
     "fp16": "16-mixed",
 }
-_SECONDS_PER_MINUTE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What one update of the weights did.
-
-    Attributes
-    ----------
-    step : int
-        Updates done, this one included.
-    terms : mapping of str to float
-        Every term of the loss, unweighted, and `total`; means over the accumulated batches.
-    learning_rate : float
-    seconds, waiting_seconds : float
-        Of this update; and the part of it spent waiting for data.
-    lost_updates : int
-        Updates so far whose gradient was not finite and which changed nothing.
-    """
-
-    step: int
-    terms: Mapping[str, float]
-    learning_rate: float
-    seconds: float
-    waiting_seconds: float
-    lost_updates: int
-
-
-class Hooks(Protocol):
-    """Watches a training from outside the loop; called on the first process only."""
-
-    def after_step(self, report: StepReport, averaged: nn.Module) -> None:
-        """Take one update; `averaged` are the weights to validate and keep."""
-
-    def saved(self, step: int, averaged: nn.Module) -> None:
-        """Take notice that the state after `step` updates is about to be written."""
-
-    def finish(self, step: int, averaged: nn.Module) -> None:
-        """Complete what a user expects of an ended training; called again where it is complete already."""
-
-    def state(self) -> dict[str, float]:
-        """Give what must survive a kill."""
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Take it back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and how long to train.
+    """Where to train.
 
     Attributes
     ----------
     accelerator : {"cpu", "cuda", "mps"}
     devices, nodes : int
     precision : {"fp32", "bf16", "fp16"}
-    max_minutes : float or None
-        Stop cleanly after so long.
     """
 
     accelerator: str
     devices: int
     precision: Precision
     nodes: int = 1
-    max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +82,7 @@ def fit(
     training: Training,
     optimizer: Optimizer,
     machine: Machine,
+    clock: Clock,
     hooks: Hooks,
     state: Path,
     resume: Path | None,
@@ -142,10 +102,12 @@ def fit(
         Changes a batch on its device.
     training, optimizer : sections of the recipe
     machine : Machine
+    clock : Clock
+        Tells when a state is due and when the time is up; at least one update is done.
     hooks : Hooks
         Told of every update and every written state.
     state : Path
-        File for the state, replaced every `training.checkpoint_minutes` and at the end.
+        File for the state, replaced whenever one is due and at the end.
     resume : Path or None
         A state to continue from.
     tensorboard : Path
@@ -163,7 +125,7 @@ def fit(
         If the state cannot be written.
     """
     module = _Module(network, objective, augment, training, optimizer)
-    keeper = _Keeper(hooks, state, training, machine.max_minutes)
+    keeper = _Keeper(hooks, state, clock, accumulate=training.accumulate)
     with _quiet():
         trainer = Trainer(
             accelerator="gpu" if machine.accelerator == "cuda" else machine.accelerator,
@@ -233,9 +195,9 @@ class _Module(LightningModule):
     def training_step(self, batch: Batch, place: int) -> Tensor:
         """Give the loss of one batch; dropout's state is a function of (seed, update, place)."""
         accumulate = self._training.accumulate
-        torch.manual_seed(_mixed(self._training.seed, self.global_step, place % accumulate, self.global_rank))
+        torch.manual_seed(mixed_seed(self._training.seed, self.global_step, place % accumulate, self.global_rank))
         if place % accumulate == 0:
-            self._statistics = [statistic.clone() for statistic in self.network.buffers()]
+            self._statistics = statistics_of(self.network)
         progress = self.global_step / self._training.steps
         terms = self._objective.terms(self.network, self._augment(batch), progress)
         loss = self._objective.total(terms)
@@ -244,45 +206,24 @@ class _Module(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave the weights as they are where the gradient is not finite: one bad batch must not cost the run."""
-        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(1)
-        if bool(norms.sum().isfinite()):
+        if has_finite_gradient(self.network):
             self.lost_in_a_row.zero_()
             return
         self.lost_updates += 1
         self.lost_in_a_row += 1
-        for weight in self.network.parameters():
-            weight.grad = None
-        for statistic, before in zip(self.network.buffers(), self._statistics, strict=True):
-            statistic.copy_(before)  # batch norm has seen the bad batch
+        undo(self.network, self._statistics)
         if int(self.lost_in_a_row) >= MAX_LOST_UPDATES:
             hint = "lower `optimizer.learning_rate`, or set `training.clip`"
             raise DivergedError(f"{MAX_LOST_UPDATES} updates in a row had no finite gradient", hint=hint)
 
     def update_average(self) -> None:
-        """Move the average: its decay rises from 0.1, so that it forgets the first weights soon."""
-        if self.average is None or self._training.ema is None:
-            return
-        decay = min(self._training.ema, (1 + self.global_step) / (10 + self.global_step))
-        pairs = [
-            (mean, value)
-            for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-        ]
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        with torch.no_grad():
-            torch._foreach_lerp_([mean for mean, _ in floats], [value for _, value in floats], 1 - decay)
-            for mean, value in pairs:
-                if not mean.is_floating_point():
-                    mean.copy_(value)
+        """Move the average, if there is one."""
+        if self.average is not None and self._training.ema is not None:
+            move_average(self.average, self.network, ema=self._training.ema, step=self.global_step)
 
     def configure_optimizers(self) -> Any:
-        """Adam or AdamW with the recipe's schedule, one step of it per update."""
-        settings, steps = self._optimizer, self._training.steps
-        kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
-        optimizer = kind(weights, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay)
-        factor = functools.partial(learning_rate_factor, settings, steps=steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        """Give optimiser and schedule."""
+        optimizer, schedule = make_optimizer(self.network, self._optimizer, steps=self._training.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -293,43 +234,38 @@ class _Module(LightningModule):
 class _Keeper(Callback):
     """Reports updates, writes the state between two of them, and watches the time."""
 
-    def __init__(self, hooks: Hooks, state: Path, training: Training, max_minutes: float | None) -> None:
-        self._hooks, self._path, self._accumulate = hooks, state, training.accumulate
-        self._interval = training.checkpoint_minutes * _SECONDS_PER_MINUTE
-        now = time.monotonic()
-        self._deadline = math.inf if max_minutes is None else now + max_minutes * _SECONDS_PER_MINUTE
-        self._saved_at = self._ended = self._step_began = now
+    def __init__(self, hooks: Hooks, state: Path, clock: Clock, *, accumulate: int) -> None:
+        self._hooks, self._path, self._clock, self._accumulate = hooks, state, clock, accumulate
         self._saved_step = self._reported = 0
-        self._waited = 0.0
         self.out_of_time = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Begin to count."""
         self._saved_step = self._reported = trainer.global_step
-        self._saved_at = self._ended = self._step_began = time.monotonic()
+        self._clock.state_written()
+        self._clock.begin_update()
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Batch, place: int) -> None:
         """Count the wait; write the state here, where the update before is wholly done for Lightning too.
 
         Within an update that accumulates there is a gradient that no state holds.
         """
-        now = time.monotonic()
-        self._waited += now - self._ended
+        self._clock.begin_batch()
         if place % self._accumulate or trainer.global_step <= self._saved_step:
             return
-        if _agreed(trainer, now - self._saved_at >= self._interval):
+        if _agreed(trainer, self._clock.state_is_due):
             self._save(trainer, module)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, place: int
     ) -> None:
         """Report the update if this batch completed one."""
-        self._ended = time.monotonic()
+        self._clock.end_batch()
         if not isinstance(module, _Module) or trainer.global_step == self._reported:
             return
         self._reported = trainer.global_step
         module.update_average()
-        terms = _means(module.collected)
+        terms = mean_terms(module.collected)
         module.collected = []
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -337,8 +273,8 @@ class _Keeper(Callback):
                 step=trainer.global_step,
                 terms=terms,
                 learning_rate=rate,
-                seconds=self._ended - self._step_began,
-                waiting_seconds=self._waited,
+                seconds=self._clock.update_seconds,
+                waiting_seconds=self._clock.waited_seconds,
                 lost_updates=int(module.lost_updates),
             )
             if trainer.logger is not None:
@@ -346,9 +282,8 @@ class _Keeper(Callback):
                     {f"train/{name}": value for name, value in terms.items()}, trainer.global_step
                 )
             self._hooks.after_step(report, module.averaged)
-        self._waited = 0.0
-        self._ended = self._step_began = time.monotonic()
-        if trainer.global_step < trainer.max_steps and _agreed(trainer, self._ended >= self._deadline):
+        self._clock.begin_update()
+        if trainer.global_step < trainer.max_steps and _agreed(trainer, self._clock.time_is_up):
             self.out_of_time = True
             trainer.should_stop = True
 
@@ -381,36 +316,13 @@ class _Keeper(Callback):
             raise output_error(self._path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
-        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        self._clock.state_written()
+        self._saved_step = trainer.global_step
 
 
 def _agreed(trainer: Trainer, here: bool) -> bool:
     """Give the first process's answer to all: clocks differ, and one that goes another way leaves the rest waiting."""
     return here if trainer.world_size == 1 else bool(trainer.strategy.broadcast(here))
-
-
-def learning_rate_factor(settings: Optimizer, step: int, *, steps: int) -> float:
-    """Factor on the learning rate of an update: a linear rise, then constant or half a cosine down to zero."""
-    if step < settings.warmup_steps:
-        return (step + 1) / (settings.warmup_steps + 1)
-    if settings.schedule == "constant":
-        return 1.0
-    share = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def _means(collected: list[dict[str, Tensor]]) -> dict[str, float]:
-    names = dict.fromkeys(itertools.chain.from_iterable(collected))
-    return {name: float(torch.stack([terms[name] for terms in collected]).mean()) for name in names}
-
-
-def _mixed(*numbers: int) -> int:
-    """Mix numbers into one seed of 63 bits (multiply and xor, as in splitmix64)."""
-    mixed = 0
-    for number in numbers:
-        mixed = ((mixed ^ (number + 1)) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        mixed ^= mixed >> 31
-    return mixed >> 1
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from mss_cli.errors import Interruption, OutputError, UsageError
 from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted, ignore
 from mss_cli.training import run_folder
 from mss_cli.training.batches import Batch, fill, loader
+from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
@@ -54,6 +55,7 @@ class Request:
     devices, nodes : int
     precision : {"auto", "fp32", "bf16", "fp16"}
     max_minutes : float or None
+        Of the whole call, the preparation of songs included; at least one update is done.
     """
 
     loaded: LoadedRecipe
@@ -87,6 +89,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
         the training diverged.
     """
     recipe = request.loaded.recipe
+    clock = Clock(checkpoint_minutes=recipe.training.checkpoint_minutes, max_minutes=request.max_minutes)
     if not run_folder.is_first_process():
         listener = ignore
     machine = resolve_machine(request, listener)
@@ -112,6 +115,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
                 training=recipe.training,
                 optimizer=recipe.optimizer,
                 machine=machine,
+                clock=clock,
                 hooks=watch,
                 state=run.state,
                 resume=state,
@@ -331,7 +335,6 @@ def resolve_machine(request: Request, listener: Listener) -> Machine:
         devices=request.devices,
         nodes=request.nodes,
         precision=resolve_training_precision(request.precision, device),
-        max_minutes=request.max_minutes,
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from mss_cli.events import Listener, Measured, TrainingStep, Validated
 from mss_cli.training.batches import Batch
 from mss_cli.training.curves import Curves
-from mss_cli.training.loop import StepReport
+from mss_cli.training.hooks import StepReport
 from mss_cli.training.objective import Objective
 
 Save = Callable[[Path, nn.Module, int, float, Mapping[str, float]], None]
@@ -67,7 +67,7 @@ class Watch:
     _curves: Curves | None
 
     def after_step(self, report: StepReport, averaged: nn.Module) -> None:
-        """See `mss_cli.training.loop.Hooks`."""
+        """See `mss_cli.training.hooks.Hooks`."""
         if self._curves is None:
             self._curves = self._open_curves(report.step - 1)
             self._told_step, self._told_seconds, self._told_waited = report.step - 1, self.seconds, self._waited

@@ -1,7 +1,6 @@
 import csv
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +8,10 @@ import torch
 
 from mss_cli.errors import DivergedError, UsageError
 from mss_cli.training.batches import Batch, loader
+from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves, read_curves
 from mss_cli.training.examples import Example
-from mss_cli.training.loop import MAX_LOST_UPDATES, Machine, fit, learning_rate_factor
+from mss_cli.training.loop import MAX_LOST_UPDATES, Machine, fit
 from mss_cli.training.objective import SeparationObjective
 from mss_cli.training.recipe import Optimizer, Training
 from mss_models.catalog import build
@@ -67,7 +67,7 @@ class KilledHere(BaseException):
     """Stands for a signal."""
 
 
-def train(folder, *, training=None, resume=None, hooks=None, examples=None, workers=0, machine=CPU):
+def train(folder, *, training=None, resume=None, hooks=None, examples=None, workers=0, max_minutes=None):
     training = training or Training(steps=6, batch=2, accumulate=2, ema=0.9, clip=1.0, checkpoint_minutes=1e-9)
     torch.manual_seed(0)
     network = build("unet", SETTINGS)
@@ -81,7 +81,8 @@ def train(folder, *, training=None, resume=None, hooks=None, examples=None, work
 
     fitted = fit(
         network, SeparationObjective(network, ["vocals", "other"], [Term("magnitude-l1")]), batches,
-        augment=lambda batch: batch, training=training, optimizer=SLOW, machine=machine, hooks=hooks,
+        augment=lambda batch: batch, training=training, optimizer=SLOW, machine=CPU, hooks=hooks,
+        clock=Clock(checkpoint_minutes=training.checkpoint_minutes, max_minutes=max_minutes),
         state=folder / "state.ckpt", resume=resume, tensorboard=folder / "tensorboard",
     )  # fmt: skip
     return network, hooks, fitted
@@ -114,7 +115,7 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, kill
 def test_a_state_written_at_any_time_resumes_to_the_same_bits_with_accumulated_batches(tmp_path, monkeypatch, interval):
     """Every look at the clock takes a second, so that intervals end before and within updates."""
     ticks = itertools.count()
-    monkeypatch.setattr("mss_cli.training.loop.time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("mss_cli.training.clock.time.monotonic", lambda: float(next(ticks)))
     training = Training(steps=6, batch=1, accumulate=3, checkpoint_minutes=interval / 60)
     train(tmp_path / "whole", training=training)
     with pytest.raises(KilledHere):
@@ -158,7 +159,7 @@ def test_a_training_that_stays_without_numbers_ends_as_diverged(tmp_path):
 
 def test_the_time_limit_stops_between_updates_and_keeps_the_state(tmp_path):
     hooks = Recorder()
-    _, _, fitted = train(tmp_path, hooks=hooks, machine=replace(CPU, max_minutes=1e-9))
+    _, _, fitted = train(tmp_path, hooks=hooks, max_minutes=1e-9)
     assert fitted.out_of_time
     assert fitted.step == 1
     assert torch.load(tmp_path / "state.ckpt", weights_only=True)["global_step"] == 1
@@ -169,7 +170,7 @@ def test_the_time_limit_stops_between_updates_and_keeps_the_state(tmp_path):
 
 
 def test_the_hooks_get_back_what_they_kept(tmp_path):
-    train(tmp_path, hooks=Recorder(), machine=replace(CPU, max_minutes=1e-9))
+    train(tmp_path, hooks=Recorder(), max_minutes=1e-9)
     hooks = Recorder()
     train(tmp_path, resume=tmp_path / "state.ckpt", hooks=hooks)
     assert hooks.restored == {"seconds": 1.0}
@@ -190,12 +191,6 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(tmp_path):
         train(tmp_path / f"{batch}", training=training, hooks=hooks)
         reports.append(hooks.reports[0].terms["total"])
     assert reports[0] == pytest.approx(reports[1], rel=0.2)  # batch norm sees other batches: near, not equal
-
-
-@pytest.mark.parametrize(("step", "factor"), [(0, 0.2), (3, 0.8), (4, 1.0), (7, 0.5), (10, 0.0)])
-def test_the_cosine_rises_in_the_warm_up_and_falls_to_zero(step, factor):
-    settings = Optimizer(schedule="cosine", warmup_steps=4)
-    assert learning_rate_factor(settings, step, steps=10) == pytest.approx(factor, abs=1e-12)
 
 
 def test_batches_move_whole():
