@@ -1,0 +1,1 @@
+"""Demucs: hybrid (spectrogram and waveform), with and without transformer, and in the time domain."""

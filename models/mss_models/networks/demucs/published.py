@@ -1,0 +1,173 @@
+"""Reads what the published Demucs checkpoints say of themselves: a class name, positional and keyword arguments.
+
+Only names are looked at: nothing is imported by them. What a checkpoint does not say has the default of the
+package's constructor. Options that no published checkpoint of these architectures uses are refused by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from mss_models.configuration import ConfigurationError, unknown
+from mss_models.networks.demucs.settings import HybridSettings, ResidualSettings, TransformerSettings
+
+# Class names end so; packages have moved them about.
+HYBRID_CLASSES = ("HDemucs", "HTDemucs")
+
+# Only these values are known, and they are the defaults.
+_FIXED: Mapping[str, object] = {
+    "channels_time": None,
+    "wiener_residual": False,
+    "cac": True,
+    "rewrite": True,
+    "multi_freqs": None,
+    "hybrid": True,
+    "hybrid_old": False,
+    "context_enc": 0,
+    "emb_scale": 10,
+    "t_emb": "sin",
+    "t_norm_in": True,
+    "t_norm_in_group": False,
+    "t_group_norm": False,
+    "t_norm_first": True,
+    "t_norm_out": True,
+    "t_max_period": 10_000.0,
+    "t_layer_scale": True,
+    "t_gelu": True,
+    "t_weight_pos_embed": 1.0,
+    "t_sparse_self_attn": False,
+    "t_sparse_cross_attn": False,
+    "t_cross_first": False,
+    "use_train_segment": True,
+}
+# Of training, or of options that are off.
+_WITHOUT_EFFECT = (
+    *("wiener_iters", "end_iters", "multi_freqs_depth", "emb_smooth", "rescale", "t_max_positions", "t_weight_decay"),
+    *("t_lr", "t_sin_random_shift", "t_cape_mean_normalize", "t_cape_augment", "t_cape_glob_loc_scale", "t_mask_type"),
+    *("t_mask_random_seed", "t_sparse_attn_window", "t_global_window", "t_sparsity", "t_auto_sparsity"),
+)
+_SIZES = (
+    *("sources", "audio_channels", "channels", "growth", "nfft", "depth", "freq_emb", "kernel_size", "time_stride"),
+    *("stride", "context", "norm_starts", "norm_groups", "samplerate", "segment"),
+    *("dconv_mode", "dconv_depth", "dconv_comp", "dconv_attn", "dconv_lstm", "dconv_init"),
+    *("bottom_channels", "t_layers", "t_heads", "t_hidden_scale", "t_dropout"),
+)
+
+
+def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapping[str, object]) -> HybridSettings:
+    """Give the settings of a published Hybrid Demucs, with or without transformer.
+
+    Parameters
+    ----------
+    class_name : str
+        As stored in the checkpoint, with or without its modules.
+    arguments : sequence of object
+        Positional arguments; the first one is the list of stems.
+    options : mapping of str to object
+        Keyword arguments.
+
+    Returns
+    -------
+    HybridSettings
+        Sizes. The state dict of `HybridDemucs` then has the names and shapes of the checkpoint's.
+
+    Raises
+    ------
+    ConfigurationError
+        If the class or an option is not known, or has a value that is not.
+    """
+    short = class_name.rpartition(".")[2]
+    if short not in HYBRID_CLASSES:
+        raise ConfigurationError(unknown("class", class_name, list(HYBRID_CLASSES)))
+    values = _Options(arguments, options)
+    transformed = short == "HTDemucs"
+    default_segment = 10 if transformed else 40
+    rate = values.integer("samplerate", 44_100)
+    mode = values.integer("dconv_mode", 1)
+    try:
+        return HybridSettings(
+            stems=values.names("sources"),
+            sample_rate=rate,
+            channels=values.integer("audio_channels", 2),
+            segment_samples=int(values.fraction("segment", default_segment) * rate),
+            width=values.integer("channels", 48),
+            growth=values.integer("growth", 2),
+            depth=values.integer("depth", 4 if transformed else 6),
+            n_fft=values.integer("nfft", 4096),
+            kernel_size=values.integer("kernel_size", 8),
+            stride=values.integer("stride", 4),
+            time_stride=values.integer("time_stride", 2),
+            context=values.integer("context", 1),
+            norm_from=values.integer("norm_starts", 4),
+            norm_groups=values.integer("norm_groups", 4),
+            frequency_embedding=values.number("freq_emb", 0.2),
+            residual=ResidualSettings(
+                in_encoder=bool(mode & 1),
+                in_decoder=bool(mode & 2),
+                layers=values.integer("dconv_depth", 2),
+                compression=values.integer("dconv_comp", 8 if transformed else 4),
+                lstm_from=None if transformed else values.integer("dconv_lstm", 4),
+                attention_from=None if transformed else values.integer("dconv_attn", 4),
+                scale=values.number("dconv_init", 1e-3 if transformed else 1e-4),
+            ),
+            transformer=_transformer(values) if transformed else None,
+        )
+    except ConfigurationError:
+        raise
+    except ValueError as fault:
+        raise ConfigurationError(f"{class_name}: {fault}") from fault
+
+
+def _transformer(values: "_Options") -> TransformerSettings:
+    return TransformerSettings(
+        bottom_channels=values.integer("bottom_channels", 0),
+        layers=values.integer("t_layers", 5),
+        heads=values.integer("t_heads", 8),
+        hidden_scale=values.number("t_hidden_scale", 4.0),
+        dropout=values.number("t_dropout", 0.0),
+    )
+
+
+class _Options:
+    """The arguments of a checkpoint's constructor, with the kinds they must have."""
+
+    def __init__(self, arguments: Sequence[object], options: Mapping[str, object]) -> None:
+        if len(arguments) > 1:
+            raise ConfigurationError(f"expected one positional argument, the stems; got {len(arguments)}")
+        self._values: dict[str, object] = dict(options)
+        if arguments:
+            self._values["sources"] = arguments[0]
+        known = (*_SIZES, *_FIXED, *_WITHOUT_EFFECT)
+        for name, value in self._values.items():
+            if name not in known:
+                raise ConfigurationError(unknown("option", str(name), list(known)))
+            if name in _FIXED and value != _FIXED[name]:
+                raise ConfigurationError(f"{name}: only {_FIXED[name]!r} is supported, got {value!r}")
+
+    def number(self, name: str, default: float) -> float:
+        value = self._values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigurationError(f"{name}: expected a number, got {value!r}")
+        return float(value)
+
+    def integer(self, name: str, default: int) -> int:
+        value = self.number(name, default)
+        if value != int(value):
+            raise ConfigurationError(f"{name}: expected a whole number, got {value!r}")
+        return int(value)
+
+    def fraction(self, name: str, default: int) -> Fraction:
+        """A number, a fraction, or a fraction as the package writes it into JSON."""
+        value = self._values.get(name, default)
+        if isinstance(value, Mapping) and value.get("_type") == "fraction":
+            top, bottom = value.get("numerator"), value.get("denominator")
+            if isinstance(top, int) and isinstance(bottom, int) and bottom:
+                return Fraction(top, bottom)
+        if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+            raise ConfigurationError(f"{name}: expected a number or a fraction, got {value!r}")
+        return Fraction(value)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        value = self._values.get(name)
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+            raise ConfigurationError(f"{name}: expected a list of names, got {value!r}")
+        return tuple(value)
