@@ -128,7 +128,7 @@ class OpenUnmix(nn.Module):
         heard = magnitudes.permute(2, 0, 1, 3)[..., : self.shape.heard_bins]  # (frame, batch, channel, bin)
         standard = (heard + self.input_mean) * self.input_scale
         signal: Tensor = self.bn1(self.fc1(standard.flatten(2).flatten(0, 1)))
-        return signal.unflatten(0, heard.shape[:2]).tanh()
+        return signal.view(*heard.shape[:2], -1).tanh()
 
     def recur(self, signal: Tensor) -> Tensor:
         """Give the LSTM's output, (frame, batch, hidden) to (frame, batch, hidden)."""

@@ -95,9 +95,8 @@ class FoldedNetworks:
         self.dtype = dtype
         with torch.no_grad():
             encoders = [_encoder(network) for network in networks]
-            weights = torch.stack([weight for weight, _ in encoders], dim=1)  # (channel * bin, stem, hidden)
-            weights = weights.unflatten(0, (self.shape.channels, -1)).flatten(2)  # (channel, bin, stem * hidden)
-            self._encode = weights.to(device, dtype)
+            weights = torch.cat([weight for weight, _ in encoders], dim=1)  # (channel * bin, stem * hidden)
+            self._encode = weights.view(self.shape.channels, self.shape.heard_bins, -1).to(device, dtype)
             self._shift = torch.cat([shift for _, shift in encoders]).to(device, dtype)
             self._decoders = [_decoder(network, device, dtype) for network in networks]
             self._layers = [_layers(network, device, dtype) for network in networks]
@@ -200,7 +199,8 @@ def _norm(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 def _encoder(network: OpenUnmix) -> tuple[Tensor, Tensor]:
     """Give weight, (channel * bin, hidden), and shift, (hidden,), of standardisation, first linear layer and norm."""
     scale, shift = _norm(network.bn1)
-    weight = network.fc1.weight.double().unflatten(1, (network.shape.channels, -1))  # (hidden, channel, bin)
+    weight = network.fc1.weight.double().view(-1, network.shape.channels, network.shape.heard_bins)
+    # (hidden, channel, bin)
     weight = weight * network.input_scale.double() * scale[:, None, None]
     shift = shift + (weight * network.input_mean.double()).sum(dim=(1, 2))
     return weight.flatten(1).t().float(), shift.float()
