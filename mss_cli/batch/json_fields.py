@@ -130,25 +130,31 @@ def path_entry(key: str, path: PurePath) -> dict[str, Json]:
     return {key: text} if text.encode() == raw else {key: text, f"{key}_b64": base64.b64encode(raw).decode("ascii")}
 
 
-def read_object(path: Path) -> Fields:
+def read_object(path: Path, *, longest_bytes: int = _LONGEST_BYTES) -> Fields:
     """Read a file of ours.
+
+    Parameters
+    ----------
+    path : Path
+    longest_bytes : int
+        No more is read; 1 MiB by default.
 
     Raises
     ------
     OSError
         If it cannot be read.
     MalformedError
-        If it is no single JSON object in UTF-8, has a key twice, a number that is none, or more than 1 MiB.
+        If it is no single JSON object in UTF-8, has a key twice, a number that is none, or is longer.
     """
     with path.open("rb") as file:
-        raw = file.read(_LONGEST_BYTES + 1)
-    return parse_object(raw, path.name)
+        raw = file.read(longest_bytes + 1)
+    return parse_object(raw, path.name, longest_bytes=longest_bytes)
 
 
-def parse_object(raw: bytes, where: str) -> Fields:
+def parse_object(raw: bytes, where: str, *, longest_bytes: int = _LONGEST_BYTES) -> Fields:
     """Read the bytes of a file of ours; see `read_object`."""
-    if len(raw) > _LONGEST_BYTES:
-        raise MalformedError(f"{where} is larger than 1 MiB")
+    if len(raw) > longest_bytes:
+        raise MalformedError(f"{where} is larger than {longest_bytes >> 20} MiB")
     try:
         content = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

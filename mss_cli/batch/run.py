@@ -13,8 +13,10 @@ from mss_cli.batch.cores import Division, divide, this_machine, worker_bytes
 from mss_cli.batch.decisions import Action, Decision, Policy, decide
 from mss_cli.batch.engines.base import Engine, Task
 from mss_cli.batch.engines.worker import Brief
+from mss_cli.batch.failed import FailedTrack, failures_kept, listed_inputs, only_failed, read_failed
 from mss_cli.batch.folders import TrackFolders
 from mss_cli.batch.inputs import STANDARD, Inputs, find_inputs, read_list, read_list_file
+from mss_cli.batch.ledger import Ledger
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import FolderLock, folder_lock
 from mss_cli.batch.plan import Job, Layout, Plan, make_plan
@@ -60,6 +62,8 @@ class BatchOptions:
         Longest a track may take.
     nice : int, 0 to 19
         How much the run gives way to other processes.
+    retry_failed : bool
+        Do only the tracks that are listed as failed in the output folder.
     """
 
     inputs_from: str | None = None
@@ -74,6 +78,7 @@ class BatchOptions:
     jobs: int | None = None
     timeout_seconds: float | None = None
     nice: int = 0
+    retry_failed: bool = False
 
 
 def run(request: Request, options: BatchOptions, listener: Listener) -> int:
@@ -104,16 +109,31 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
     checked = check(request)
     if options.nice:
         os.nice(options.nice)  # workers inherit it
-    found = _find(request, options, checked, listener)
+    failed = read_failed(checked.naming.folder, options.shard) if options.retry_failed else ()
+    found = _find(request, options, checked, failed, listener)
     plan = make_plan(found.files, Layout(checked.naming, checked.outputs)).shard(options.shard)
-    whole = _Run(checked, options, making(checked), plan, listener)
+    if options.retry_failed:
+        plan = only_failed(plan, failed, listener)
+    ledger = Ledger(plan, listener)
+    whole = _Run(checked, options, making(checked), plan, ledger)
     for trouble in found.troubles:
         whole.fail(Path(trouble.path or ""), trouble)
-    return whole.tell() if options.dry_run else whole.do()
+    if options.dry_run:
+        return whole.tell()
+    try:
+        return whole.do(ledger)
+    finally:
+        ledger.close()
 
 
-def _find(request: Request, options: BatchOptions, checked: Checked, listener: Listener) -> Inputs:
+def _find(
+    request: Request, options: BatchOptions, checked: Checked, failed: Sequence[FailedTrack], listener: Listener
+) -> Inputs:
     if not request.inputs and options.inputs_from is None:
+        if options.retry_failed:
+            if options.exclude:
+                raise UsageError("`--exclude` leaves out inputs, and none are named", hint="name them, too")
+            return listed_inputs(failed, checked.naming.folder)
         raise UsageError("no input", hint="name files or folders, or a list of them with `--inputs-from`")
     listed: Sequence[str] = ()
     if options.inputs_from == STANDARD:
@@ -151,7 +171,7 @@ class _Run:
         """Whether there are as many failures as were allowed."""
         return self.options.max_failures is not None and len(self.failures) >= self.options.max_failures
 
-    def do(self) -> int:
+    def do(self, ledger: Ledger) -> int:
         """Do the plan."""
         jobs = self._readable(self.plan.jobs)
         with ExitStack() as stack:
@@ -160,6 +180,7 @@ class _Run:
                 lock = stack.enter_context(
                     folder_lock(folder, self.options.shard, wait_seconds=self.options.wait_lock_seconds)
                 )
+                stack.enter_context(failures_kept(folder, self.options.shard, ledger, retry=self.options.retry_failed))
                 remove_leftovers(folder, lock.others())
                 if any(str(job.input) == STANDARD for job in jobs):
                     from mss_cli.separation.standard import spooled_stdin
@@ -186,6 +207,10 @@ class _Run:
             count += action == "separate"
             seconds, size = seconds + (duration or 0.0), size + (needed or 0)
             self.listener(TrackPlanned(job.input, action, decision.reason, job.record, duration, needed))
+        self._tell_all(count, seconds, size)
+        return self._code()
+
+    def _tell_all(self, count: int, seconds: float, size: int) -> None:
         factor = _CPU_SECONDS_PER_SECOND.get(self.checked.request.model)
         self.listener(
             RunPlanned(
@@ -195,9 +220,9 @@ class _Run:
                 size_bytes=size,
                 free_bytes=free_bytes(self.checked.naming.folder),
                 estimated_seconds=None if factor is None else round(factor * seconds, 1),
+                dry_run=self.options.dry_run,
             )
         )
-        return self._code()
 
     def _path(self, job: Job) -> Path:
         return job.input if self._stdin is None or str(job.input) != STANDARD else self._stdin
@@ -313,10 +338,14 @@ class _Run:
         return ProcessEngine(brief, division, timeout_seconds=self.options.timeout_seconds)
 
     def _separate(self, lengths: dict[Job, TrackLength | None], lock: FolderLock) -> None:
+        seconds = sum(length.seconds for length in lengths.values() if length is not None)
         if not lengths or self.stopped:
+            self._tell_all(len(lengths), seconds, self._bytes(list(lengths.values())))
             return
         division = self._division(len(lengths))
-        check_room(self.checked.naming.folder, self._bytes(list(lengths.values()), at_once=division.jobs))
+        size = self._bytes(list(lengths.values()), at_once=division.jobs)
+        self._tell_all(len(lengths), seconds, size)
+        check_room(self.checked.naming.folder, size)
         self._check_scratch()
         waiting = iter(lengths)
         with ExitStack() as stack:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from mss_cli.console.console import Console
+from mss_cli.console.log_file import LogFile
+from mss_cli.console.summary import Summary
 from mss_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,6 +119,15 @@ def command(
     ),
     max_failures: int | None = typer.Option(None, "--max-failures", min=1, help="Stop after this many failed tracks."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Same as --max-failures 1."),
+    retry_failed: bool = typer.Option(
+        False, "--retry-failed", help="Do only what failed last time in the output folder; INPUT may be left out."
+    ),
+    summary: Path | None = typer.Option(
+        None, "--summary", envvar="MSS_CLI_SUMMARY", help="Write how it went, with a row for each track, as JSON."
+    ),
+    log_file: Path | None = typer.Option(
+        None, "--log-file", envvar="MSS_CLI_LOG_FILE", help="Append every message, with its time."
+    ),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
@@ -133,6 +144,9 @@ def command(
     if not isinstance(console, Console):
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
+    console.keep(
+        log=None if log_file is None else LogFile(log_file), summary=None if summary is None else Summary(summary)
+    )
     from mss_cli.batch.decisions import Policy
     from mss_cli.batch.run import BatchOptions, run
     from mss_cli.batch.sharding import parse_shard
@@ -179,6 +193,7 @@ def command(
         jobs=_count("--jobs", jobs),
         timeout_seconds=timeout_per_track,
         nice=nice,
+        retry_failed=retry_failed,
     )
     return run(request, options, console)
 

@@ -12,6 +12,9 @@ from mss_cli.console.summary import Summary
 from mss_cli.console.words import Level, Message, closing, messages, printable
 from mss_cli.errors import ExitCode, Interruption, MssError
 from mss_cli.events import (
+    DownloadFinished,
+    DownloadProgress,
+    DownloadStarted,
     Event,
     InternalError,
     RunFinished,
@@ -191,15 +194,23 @@ class Console:
             case TrainingStep():
                 if self._display is not None:
                     self._display.move(event.step)
-            case TrainingFinished():
+            case TrainingFinished() | DownloadFinished():
                 self.close_bar()
+            case DownloadStarted() | DownloadProgress():
+                self._move_download(event)
             case _:
                 if self._display is None and isinstance(event, RunPlanned | TrackStarted) and self._may_draw():
                     self._display = Display(colour=_coloured(self.output))
                 if self._display is not None:
                     self._display(event)
 
-    def _draw_simple(self, name: str, *, total: float, done: float = 0.0) -> None:
+    def _move_download(self, event: DownloadStarted | DownloadProgress) -> None:
+        if isinstance(event, DownloadStarted):
+            self._draw_simple(event.model, total=event.size_bytes)
+        elif self._display is not None:
+            self._display.move(event.done_bytes)
+
+    def _draw_simple(self, name: str, *, total: float | None, done: float = 0.0) -> None:
         self.close_bar()
         if self._may_draw():
             self._display = Display(colour=_coloured(self.output))

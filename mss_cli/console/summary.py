@@ -47,17 +47,18 @@ class Summary:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.realpath(path))  # a link stays one
+        self.path = path
+        self._target = Path(os.path.realpath(path))  # a link stays one
         self._trouble: OSError | None = None
         self._started: dict[Path, float] = {}
         self._last: Path | None = None
         self._rows = 0
         try:
-            if self.path.is_dir():
+            if self._target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "is a directory")
-            if self.path.exists() and not self.path.is_file():
+            if self._target.exists() and not self._target.is_file():
                 raise OSError(errno.EINVAL, "not a plain file")  # to rename a file over a device would remove it
-            self._spool = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115 - lives as long as the run
+            self._spool = tempfile.TemporaryFile(dir=self._target.parent)  # noqa: SIM115 - lives as long as the run
         except (OSError, ValueError) as error:
             raise refusal(path, error, "--summary") from error
 
@@ -113,7 +114,7 @@ class Summary:
         if self._trouble is not None:
             raise refusal(self.path, self._trouble, "--summary")
         head = json.dumps({**as_object(finished), "schema": SCHEMA, "version": version()}, allow_nan=False)
-        temporary = temporary_name(self.path)
+        temporary = temporary_name(self._target)
         try:
             self._spool.seek(0)
             try:
@@ -124,7 +125,7 @@ class Summary:
                     file.write(b"\n]}\n")
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(temporary, self.path)  # noqa: PTH105 - os.replace names its guarantee
+                os.replace(temporary, self._target)  # noqa: PTH105 - os.replace names its guarantee
             except BaseException:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)

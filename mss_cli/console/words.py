@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from mss_cli.events import (
+    DownloadFinished,
+    DownloadStarted,
     Event,
     InternalError,
     Measured,
@@ -35,7 +37,7 @@ class Level(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
-    DETAIL = "detail"
+    DETAIL = "debug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,10 @@ def _news(event: Event) -> str | None:
             return _validated(event)
         case TrainingFinished():
             return _trained(event)
+        case DownloadStarted():
+            return _download(event)
+        case DownloadFinished():
+            return f"model `{event.model}`: {event.size_bytes / 1e6:.1f} MB in {event.path}"
     return None
 
 
@@ -186,6 +192,12 @@ def _trained(event: TrainingFinished) -> str:
     why = ", its time was up" if event.out_of_time else ""
     lost = f", {event.lost_updates} updates without a finite gradient were left out" if event.lost_updates else ""
     return f"{event.path}: step {event.step} of {event.steps} after {event.minutes:.1f} min{why}{lost}"
+
+
+def _download(event: DownloadStarted) -> str:
+    size = "size unknown" if event.size_bytes is None else f"about {event.size_bytes / 1e6:.0f} MB"
+    files = "1 file" if event.files == 1 else f"{event.files} files"
+    return f"model `{event.model}`: fetching {files}, {size}, from {', '.join(event.sources)}; licence: {event.licence}"
 
 
 def _numbers(measured: tuple[Measured, ...]) -> str:
