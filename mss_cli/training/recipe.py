@@ -246,14 +246,19 @@ class Teacher(Section):
 
 
 class Optimizer(Section):
-    """Optimiser and learning rate: a linear rise over `warmup_steps`, then constant or a cosine to zero."""
+    """Optimiser and learning rate: a linear rise over `warmup_steps`, then constant or a cosine to zero.
+
+    "cooldown" is constant and then a straight fall to zero over the last `cooldown_steps`: a training that may be
+    prolonged keeps its rate until it is to end (Zhai et al., "Scaling vision transformers", CVPR 2022).
+    """
 
     name: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 2e-4
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "cooldown"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    cooldown_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class Training(Section):

@@ -44,11 +44,13 @@ def make_optimizer(network: nn.Module, settings: Optimizer, *, steps: int) -> tu
 
 
 def learning_rate_factor(settings: Optimizer, step: int, *, steps: int) -> float:
-    """Factor on the learning rate of an update: a linear rise, then constant or half a cosine down to zero."""
+    """Factor on the learning rate of an update: a linear rise, then what the schedule says."""
     if step < settings.warmup_steps:
         return (step + 1) / (settings.warmup_steps + 1)
     if settings.schedule == "constant":
         return 1.0
+    if settings.schedule == "cooldown":
+        return min(1.0, max(0, steps - step) / max(1, settings.cooldown_steps))
     share = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
