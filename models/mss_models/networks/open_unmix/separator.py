@@ -5,7 +5,7 @@ Filter. The factors times the mixture are where the filter starts (`mss_models.s
 
 Whole tracks. The LSTM has seen every frame when it decides on one, so `separate` on a segment is not what it would be
 within the whole track. Exactly that, in memory that does not grow with the track, is
-`mss_models.networks.open_unmix_track`.
+`mss_models.networks.open_unmix.track`.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mss_models.centered_stft import CenteredSynthesis, centered_istft, centered_stft
 from mss_models.networks.front_end import check_mixture
 from mss_models.networks.network_separator import SeparatorModule, Signature
-from mss_models.networks.open_unmix import Crossing, OpenUnmix, OpenUnmixShape, bin_statistics, crossed_factors
-from mss_models.networks.open_unmix_folded import FoldedNetworks
+from mss_models.networks.open_unmix.folded import FoldedNetworks
+from mss_models.networks.open_unmix.network import Crossing, OpenUnmix, OpenUnmixShape, bin_statistics, crossed_factors
 from mss_models.separator import Precision
 from mss_models.spatial_filter import spatial_filter
 from mss_models.stft import StftSettings
@@ -51,7 +51,7 @@ class OpenUnmixSettings:
     hidden_size, layers, bidirectional
         See `OpenUnmixShape`.
     crossing : {"none", "average", "concatenate"}
-        What the networks know of each other: see `mss_models.networks.open_unmix.crossed_factors`.
+        What the networks know of each other: see `mss_models.networks.open_unmix.network.crossed_factors`.
     residual : str or None
         Name of one stem more: what the others leave of the mixture. The filter refines it with them.
     wiener_iterations : int, >= 0

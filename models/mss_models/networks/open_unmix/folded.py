@@ -1,4 +1,4 @@
-"""The networks of `open_unmix` as they run: folded, stems together where that saves work, layers one by one.
+"""The networks of `network` as they run: folded, stems together where that saves work, layers one by one.
 
 Standardisation and batch norms are folded into the linear layers, which work channel by channel on the magnitudes as
 they lie in memory. The first linear layers of all stems are one. LSTM layers run in one direction over a block of
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mss_models.networks.open_unmix import Crossing, OpenUnmix
+from mss_models.networks.open_unmix.network import Crossing, OpenUnmix
 
 State = tuple[Tensor, Tensor]
 """Output and cell of an LSTM layer after its last frame, (1, batch, size) each."""
@@ -81,7 +81,7 @@ class FoldedNetworks:
         One for each stem, of equal sizes; not changed. What needs no folding (the LSTMs) is shared with them if device
         and precision are theirs.
     crossing : {"none", "average", "concatenate"}
-        See `mss_models.networks.open_unmix.crossed_factors`.
+        See `mss_models.networks.open_unmix.network.crossed_factors`.
     device, dtype : torch.device, torch.dtype
         Where and in which precision to compute.
     """

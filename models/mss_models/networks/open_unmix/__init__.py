@@ -1,0 +1,1 @@
+"""Open-Unmix, its crossed kin, and what makes them separators."""
