@@ -272,6 +272,38 @@ class TrainingFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DownloadStarted(Event):
+    """The weights of a model are not there and are fetched; from where, how large, under which licence."""
+
+    name: ClassVar[str] = "download_started"
+    model: str
+    files: int
+    size_bytes: int | None
+    sources: tuple[str, ...]
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress(Event):
+    """How much of a model's weights is there; at most once a second."""
+
+    name: ClassVar[str] = "download_progress"
+    model: str
+    done_bytes: int
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadFinished(Event):
+    """The weights of a model are whole, verified and in place."""
+
+    name: ClassVar[str] = "download_finished"
+    model: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a user should know that stops nothing."""
 
@@ -311,6 +343,9 @@ EVENTS: tuple[type[Event], ...] = (
     TrainingStep,
     Validated,
     TrainingFinished,
+    DownloadStarted,
+    DownloadProgress,
+    DownloadFinished,
     Warned,
     RunFinished,
 )

@@ -1,0 +1,175 @@
+"""Checkpoints of others: which family they are of, and the checkpoint of ours that is made of them once."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mss_cli.errors import UsageError, WeightsError
+from mss_cli.events import Listener, Warned
+from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
+from mss_cli.weights.families import deep_salience, demucs, open_unmix, tdc_unet
+from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.manifest import SUFFIX
+from mss_cli.weights.published import Published
+
+if TYPE_CHECKING:
+    from mss_cli.weights.store import Card
+
+FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "deep-salience")
+# Part of the names of what was made before; raised when the readers make something else.
+_VERSION: Final = 1
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+
+
+def convert_published(model: Published, parts: Sequence[Part], target: Path) -> None:
+    """Make the checkpoint of a published model.
+
+    Parameters
+    ----------
+    model : Published
+    parts : sequence of Part
+        Its files, verified.
+    target : Path
+        Final name.
+
+    Raises
+    ------
+    WeightsError
+        If they are not what they should be.
+    UsageError, OutputError
+        If a package is missing; if it cannot be written.
+    """
+    from mss_cli.weights.store import Card
+
+    contents = _read(model.family, parts, model)
+    data = tuple(f"{part.path.name}, SHA-256 {file_sha256(part.path)}" for part in parts)
+    card = Card(
+        name=model.name,
+        architecture=contents.architecture,
+        configuration=contents.configuration,
+        stems=contents.stems,
+        sample_rate=contents.sample_rate,
+        training=f"by its publisher, on {model.derived_from}",
+        licence=model.licence,
+        data=data,
+    )
+    _write(target, contents, card)
+
+
+def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Listener) -> Path:
+    """Give the checkpoint of ours for a file or folder of others, made once.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder with a file for each stem.
+    cache : Cache
+    family : str or None
+        One of `FAMILIES`; found by the contents if None.
+    listener : callable
+        Takes a warning when it is made.
+
+    Raises
+    ------
+    UsageError, WeightsError, OutputError
+        If there is no such family; if it cannot be loaded, safely or at all; if the cache cannot be written.
+    """
+    if family is not None and family not in FAMILIES:
+        raise UsageError(f"`--architecture {family}` is not known", hint=f"use one of {', '.join(FAMILIES)}")
+    parts = open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
+    kind = family or _family(parts[0].path)
+    hashes = [file_sha256(part.path) for part in parts]
+    mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}".encode()).hexdigest()
+    target = cache.root / "converted" / f"{mark[:32]}{SUFFIX}"
+    if target.is_file():
+        return target
+    contents = _read(kind, parts, None)
+    if not contents.stems:
+        raise UsageError(f"`{path}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
+    from mss_cli.weights.store import Card
+
+    card = Card(
+        name=path.stem,
+        architecture=contents.architecture,
+        configuration=contents.configuration,
+        stems=contents.stems,
+        sample_rate=contents.sample_rate,
+        training="by others, not known",
+        licence="not known: a file of others",
+        data=tuple(f"{part.path.name}, SHA-256 {sha256}" for part, sha256 in zip(parts, hashes, strict=True)),
+    )
+    _write(target, contents, card)
+    listener(Warned(f"weights of the family {kind}, kept as {target}; their licence is not known here", path))
+    return target
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file is a checkpoint of ours, or at least none of those that are converted."""
+    if path.is_dir():
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return True  # the loader says what is wrong with it
+    if path.suffix != SUFFIX:
+        return not start.startswith((b"PK", b"\x80", b"\x1f\x8b", _HDF5))
+    return not _metadata(path).get("klass")
+
+
+def _family(path: Path) -> str:
+    """Find out by the contents, without running any of them."""
+    if path.suffix == SUFFIX or path.name.endswith(".gz"):
+        return "demucs"
+    with path.open("rb") as file:
+        if file.read(8) == _HDF5:
+            return "deep-salience"
+    from mss_cli.weights.safe_loading import load_safely
+
+    content = load_safely(path)
+    if isinstance(content, tuple | list) or demucs.fits(content):
+        return "demucs"
+    if isinstance(content, Mapping):
+        keys = {key: value for key, value in content.items() if isinstance(key, str)}
+        for name, fits in (("open-unmix", open_unmix.fits), ("tdc-unet", tdc_unet.fits)):
+            if fits(keys):
+                return name
+    raise refuse(path, "its family is not known", hint=f"name it with `--architecture`: {', '.join(FAMILIES)}")
+
+
+def _read(family: str, parts: Sequence[Part], model: Published | None) -> Contents:
+    stems = () if model is None else model.stems
+    if family == "open-unmix":
+        return open_unmix.read(parts, stems)
+    if family == "tdc-unet":
+        return tdc_unet.read(parts, stems)
+    if family == "deep-salience":
+        return deep_salience.read(parts, stems)
+    if model is None:
+        return demucs.read(parts)
+    return demucs.read(parts, stems, weights=model.bag_weights, segment_seconds=model.segment_seconds)
+
+
+def _write(target: Path, contents: Contents, card: "Card") -> None:
+    from mss_cli.errors import OutputError
+    from mss_cli.weights.store import save_checkpoint
+
+    for key, tensor in contents.state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(f"cannot load weights: `{key}` holds NaN or infinite weights", path=card.name)
+    make_cache_folder(target.parent)
+    try:
+        save_checkpoint(target, contents.state, card)
+    except OutputError as error:
+        raise cache_error(target, error) from error
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
