@@ -5,8 +5,13 @@ from typing import get_args
 
 from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.configuration import Configuration, ConfigurationError, Reader, Values, unknown
+from mss_models.networks.bag import Bag
+from mss_models.networks.demucs.configurations import hybrid_values, read_hybrid
+from mss_models.networks.demucs.separator import HybridDemucsSeparator
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
+from mss_models.networks.open_unmix.configurations import open_unmix_values, read_open_unmix
+from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 from mss_models.networks.per_stem import PerStemSeparator
 from mss_models.networks.subband_separator import Consistency, SubbandHead, SubbandSeparator, SubbandSettings
 from mss_models.networks.subband_unet import Context, Skips
@@ -15,8 +20,8 @@ from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator
-Built = ClassicalSeparator | Network
+Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator | HybridDemucsSeparator
+Built = ClassicalSeparator | Network | Bag
 
 
 def build(architecture: str, configuration: Values) -> Built:
@@ -29,13 +34,16 @@ def build(architecture: str, configuration: Values) -> Built:
         ``networks``, a list of settings of "unet", and ``residual``, a name or null.
         "vocal-pitch-unet": vocals and their pitch, ``wiring`` and settings as in `configuration_of`; some wirings
         can only be trained, see `VocalPitchSeparator`. "subband-unet": one network for all its stems, made to be
-        cheap. "classical": no settings and no weights.
+        cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "open-unmix": a recurrent network for
+        each stem and a filter, see `read_open_unmix`. "bag": ``members``, a list of
+        ``architecture``, ``configuration`` and ``weights``, a number for each of the member's stems.
+        "classical": no settings and no weights.
     configuration : mapping of str to object
         The settings.
 
     Returns
     -------
-    ClassicalSeparator, MaskSeparator, PerStemSeparator, VocalPitchSeparator or SubbandSeparator
+    ClassicalSeparator, a network or a Bag
         Not yet prepared; weights of the networks are loaded with ``load_state_dict``.
 
     Raises
@@ -50,6 +58,9 @@ def build(architecture: str, configuration: Values) -> Built:
         "unet-per-stem": _per_stem,
         "vocal-pitch-unet": lambda values: VocalPitchSeparator(_vocal_pitch_settings(values)),
         "subband-unet": lambda values: SubbandSeparator(_subband_settings(values)),
+        "hybrid-demucs": lambda values: HybridDemucsSeparator(read_hybrid(values)),
+        "open-unmix": lambda values: OpenUnmixSeparator(read_open_unmix(values)),
+        "bag": _bag,
     }
     if architecture not in builders:
         raise ConfigurationError(unknown("architecture", architecture, list(builders)))
@@ -61,12 +72,12 @@ def build(architecture: str, configuration: Values) -> Built:
         raise ConfigurationError(f"{architecture}: {fault}") from fault
 
 
-def configuration_of(separator: Network) -> Configuration:
+def configuration_of(separator: Network | Bag) -> Configuration:
     """Give the configuration from which `build` makes an equal separator.
 
     Parameters
     ----------
-    separator : MaskSeparator, PerStemSeparator, VocalPitchSeparator or SubbandSeparator
+    separator : a network or a Bag
         As made by `build`.
 
     Returns
@@ -81,6 +92,12 @@ def configuration_of(separator: Network) -> Configuration:
         return Configuration("vocal-pitch-unet", _vocal_pitch_values(separator.settings))
     if isinstance(separator, SubbandSeparator):
         return Configuration("subband-unet", _subband_values(separator.settings))
+    if isinstance(separator, HybridDemucsSeparator):
+        return Configuration("hybrid-demucs", hybrid_values(separator.settings))
+    if isinstance(separator, OpenUnmixSeparator):
+        return Configuration("open-unmix", open_unmix_values(separator.settings))
+    if isinstance(separator, Bag):
+        return Configuration("bag", _bag_values(separator))
     return Configuration("unet", _mask_values(separator.settings))
 
 
@@ -240,3 +257,35 @@ def _per_stem(values: Values) -> PerStemSeparator:
     if residual is not None and not isinstance(residual, str):
         raise ConfigurationError(f"residual: expected a name or null, got {residual!r}")
     return PerStemSeparator([MaskSeparator(_mask_settings(network)) for network in networks], residual=residual)
+
+
+def _bag(values: Values) -> Bag:
+    """Read the settings of "bag"."""
+    listed = Reader(values, allowed=("members",)).get("members")
+    if not isinstance(listed, Sequence) or not all(isinstance(member, Mapping) for member in listed):
+        raise ConfigurationError("members: expected a list of settings")
+    members: list[Built] = []
+    weights: list[Mapping[str, float]] = []
+    for settings in listed:
+        reader = Reader(settings, allowed=("architecture", "configuration", "weights"))
+        configuration = reader.get("configuration")
+        if not isinstance(configuration, Mapping):
+            raise ConfigurationError(f"configuration: expected settings, got {configuration!r}")
+        member = build(str(reader.get("architecture")), configuration)
+        shares = reader.numbers("weights", (1.0,) * len(member.stems))
+        if len(shares) != len(member.stems):
+            raise ConfigurationError(f"weights: expected one for each of {', '.join(member.stems)}")
+        members.append(member)
+        weights.append(dict(zip(member.stems, shares, strict=True)))
+    return Bag(members, weights)
+
+
+def _bag_values(bag: Bag) -> Values:
+    """The inverse of `_bag`."""
+    members = []
+    for member, weights in zip(bag.separators, bag.weights, strict=True):
+        classical = Configuration("classical", {})
+        made = configuration_of(member) if isinstance(member, Network | Bag) else classical
+        shares = list(weights.values())
+        members.append({"architecture": made.architecture, "configuration": made.settings, "weights": shares})
+    return {"members": members}

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-Architecture = Literal["classical", "unet", "unet-per-stem", "vocal-pitch-unet", "subband-unet"]
+Architecture = Literal[
+    "classical", "unet", "unet-per-stem", "vocal-pitch-unet", "subband-unet", "hybrid-demucs", "open-unmix", "bag"
+]
 Values = Mapping[str, object]
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -74,6 +76,14 @@ class Reader:
         if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) is int for one in value):
             raise ConfigurationError(f"{key}: expected a list of integers, got {value!r}")
         return tuple(value)
+
+    def numbers(self, key: str, default: object = _REQUIRED) -> tuple[float, ...]:
+        """Give a list of numbers."""
+        value = self.get(key, default)
+        kinds = (int, float)
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) in kinds for one in value):
+            raise ConfigurationError(f"{key}: expected a list of numbers, got {value!r}")
+        return tuple(float(one) for one in value)
 
     def flag(self, key: str, default: object = _REQUIRED) -> bool:
         """Give true or false."""

@@ -5,6 +5,7 @@ from typing import get_args
 
 from mss_models.configuration import Configuration, ConfigurationError, Values, unknown
 from mss_models.networks.mask_separator import Head
+from mss_models.networks.open_unmix.configurations import OPEN_UNMIX
 from mss_models.networks.vocal_pitch_unet import Wiring
 
 
@@ -91,6 +92,19 @@ def _joint(wiring: Wiring) -> Configuration:
     )
 
 
+def _transformed_demucs(stems: tuple[str, ...], *, bottom_channels: int) -> Configuration:
+    """Rouard, Massa and Défossez 2023: four levels, a transformer of five layers, segments of 7.8 s."""
+    residual = {"in_decoder": True, "compression": 8, "lstm_from": None, "attention_from": None, "scale": 1e-3}
+    settings = {
+        "stems": list(stems),
+        "segment_samples": 343_980,
+        "depth": 4,
+        "residual": residual,
+        "transformer": {"bottom_channels": bottom_channels, "layers": 5},
+    }
+    return Configuration("hybrid-demucs", settings)
+
+
 SHIPPED: Mapping[str, Configuration] = {
     "thesis-vocals": Configuration("unet", _thesis_vocals("vocals", skips=True)),
     "thesis-baseline": Configuration("unet", _thesis_vocals("vocals", skips=False)),
@@ -134,5 +148,10 @@ SHIPPED: Mapping[str, Configuration] = {
             "segment_frames": 256,
         },
     ),
+    # As published: a published file says itself which sizes it has.
+    "htdemucs": _transformed_demucs(("drums", "bass", "other", "vocals"), bottom_channels=512),
+    "htdemucs_6s": _transformed_demucs(("drums", "bass", "other", "vocals", "guitar", "piano"), bottom_channels=0),
+    "hdemucs": Configuration("hybrid-demucs", {"stems": ["drums", "bass", "other", "vocals"]}),
+    **{name: Configuration("open-unmix", settings) for name, settings in OPEN_UNMIX.items()},
     **{f"joint-{wiring}": _joint(wiring) for wiring in get_args(Wiring)},
 }

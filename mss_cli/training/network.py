@@ -10,6 +10,7 @@ from mss_models.catalog import Network, build
 from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.configuration import ConfigurationError
 from mss_models.losses import Term
+from mss_models.networks.bag import Bag
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 
 
@@ -28,7 +29,7 @@ def first_network(recipe: Recipe) -> Network:
         separator = build(chosen.architecture, chosen.settings)
     finally:
         torch.random.set_rng_state(state)
-    if isinstance(separator, ClassicalSeparator):
+    if isinstance(separator, ClassicalSeparator | Bag):
         raise ConfigurationError(f"architecture: `{chosen.architecture}` has nothing to train")
     return separator
 

@@ -55,9 +55,9 @@ class Bag(nn.Module):
             weights = [dict.fromkeys(member.stems, 1.0) for member in members]
         self.stems = tuple(dict.fromkeys(stem for member in members for stem in member.stems))
         self.weights = _checked(members, weights, self.stems)
-        self.members = tuple(members)
-        # Under these names their weights stand in the state dict.
-        self.networks = nn.ModuleDict(
+        self.separators = tuple(members)
+        # Those that have a state dict.
+        self.members = nn.ModuleDict(
             {str(index): member for index, member in enumerate(members) if isinstance(member, nn.Module)}
         )
         for member, of_member in zip(members, self.weights, strict=True):
@@ -68,31 +68,31 @@ class Bag(nn.Module):
     @property
     def sample_rate(self) -> int:
         """Rate of the mixture in Hz."""
-        return self.members[0].sample_rate
+        return self.separators[0].sample_rate
 
     @property
     def channels(self) -> int:
         """Channels of the mixture."""
-        return self.members[0].channels
+        return self.separators[0].channels
 
     @property
     def segment_samples(self) -> int:
         """The longest segment of a member."""
-        return max(member.segment_samples for member in self.members)
+        return max(member.segment_samples for member in self.separators)
 
     @property
     def normalization(self) -> Normalization:
         """What the first pass measures."""
-        return self.members[0].normalization
+        return self.separators[0].normalization
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """Precisions that all members can compute in."""
-        first = self.members[0].precisions
-        return tuple(one for one in first if all(one in member.precisions for member in self.members))
+        first = self.separators[0].precisions
+        return tuple(one for one in first if all(one in member.precisions for member in self.separators))
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> object:
-        """Load the weights of all members, ``networks.INDEX.`` before each name.
+        """Load the weights of all members, ``members.INDEX.`` before each name.
 
         Raises
         ------
@@ -100,15 +100,15 @@ class Bag(nn.Module):
             If names or shapes differ.
         """
         check_state(self.state_dict(), state_dict)
-        for index, network in self.networks.items():
-            prefix = f"networks.{index}."
+        for index, network in self.members.items():
+            prefix = f"members.{index}."
             own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
             network.load_state_dict(own, strict=strict, assign=assign)
         return None
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Prepare every member."""
-        for member in self.members:
+        for member in self.separators:
             member.prepare(device, precision)
 
     def separate(self, mixture: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Bag(nn.Module):
         check_mixture(mixture, self.channels)
         estimates = mixture.new_zeros(mixture.shape[0], len(self.stems), *mixture.shape[1:])
         totals = {stem: sum(of_member.get(stem, 0) for of_member in self.weights) for stem in self.stems}
-        for member, of_member in zip(self.members, self.weights, strict=True):
+        for member, of_member in zip(self.separators, self.weights, strict=True):
             if not any(of_member.values()):
                 continue
             own = _whole(member, mixture)  # (batch, stem, channel, sample)

@@ -67,7 +67,11 @@ class HybridDemucs(nn.Module):
     """
 
     def __init__(self, settings: HybridSettings) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # a separator, which is a network too, has its own
+        self.build(settings)
+
+    def build(self, settings: HybridSettings) -> None:
+        """Make the layers, with random weights."""
         self.settings = settings
         self.grid = StftSettings(n_fft=settings.n_fft, hop_length=settings.hop_length)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
