@@ -2,10 +2,11 @@
 
     python benchmarks/default_scores.py [--model NAME_OR_PATH] [--precision fp32] [--picture FILE.png] [--json FILE]
 
-Prints Markdown. uSDR over the whole song and BSSEval v4 SDR (median of frames of 1 s), both as means over the songs that
-have the stem; the last column is the mean over the stems. Real songs come first. Then: stems below the floor (the best
-of mixture, mixture times the best gain, and silence), stems on which `classical` is better, the level of stems that a
-song does not have, and bleed. Rows that the model does not change are kept in ``--cache``. Nothing here is for tuning.
+Prints Markdown. uSDR over the whole song and BSSEval v4 SDR (median of frames of 1 s), both as means over the songs
+that have the stem; the last column is the mean over the stems. Real songs come first. Then: stems below the floor (the
+best of mixture, mixture times the best gain, and silence), stems on which `classical` is better, the level of stems
+that a song does not have, and bleed. Rows that the model does not change are kept in ``--cache``. Nothing here is for
+tuning.
 """
 
 import argparse
@@ -136,9 +137,9 @@ def report(judged: Judged) -> str:
     present = [group for group in _GROUPS if group in sheet.groups.values()]
     parts = []
     for metric, title in enumerate(("uSDR", "BSSEval v4 SDR")):
-        parts.append(f"{title}, dB, means over the songs that have the stem\n")
+        parts.append(f"{title}, dB, means over the songs that have the stem")
         parts.append("\n".join(_table(sheet, judged.name, present, metric)))
-    parts.append("uSDR of every song (in brackets how far above the floor), dB\n")
+    parts.append("uSDR of every song (in brackets how far above the floor), dB")
     parts.append("\n".join(_songs(judged)))
     parts.append(_lists(judged))
     parts.append("\n\n".join(_bleed(judged, group) for group in present))
@@ -187,7 +188,7 @@ def _lists(judged: Judged) -> str:
                 worse.append(f"{song} {stem}: {score:.2f}, classical {other:.2f}")
     texts = []
     for title, found in (("Not above the floor", below), ("Worse than `classical`", worse)):
-        texts.append(f"{title}: " + ("none." if not found else "\n\n- " + "\n- ".join(found)))
+        texts.append(f"{title}: none." if not found else f"{title}:\n\n- " + "\n- ".join(found))
     return "\n\n".join(texts)
 
 
