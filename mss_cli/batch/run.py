@@ -26,7 +26,7 @@ from mss_cli.batch.sharding import Shard
 from mss_cli.batch.track_job import Making, making
 from mss_cli.errors import ExitCode, MssError, OutputError, UsageError
 from mss_cli.events import Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
-from mss_cli.separation.request import Checked, Request, check, run_to_stdout, track_failed
+from mss_cli.separation.request import Checked, Request, check, run_to_stdout, track_failed, with_weights
 
 # Measured on two cores; other models have no figure yet.
 _CPU_SECONDS_PER_SECOND = {"classical": 0.06}
@@ -106,7 +106,7 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
         if options != BatchOptions():
             raise UsageError("`--output -` is for one track", hint="leave out the flags for batches")
         return run_to_stdout(request, listener)
-    checked = check(request)
+    checked = check(request, listener)
     if options.nice:
         os.nice(options.nice)  # workers inherit it
     failed = read_failed(checked.naming.folder, options.shard) if options.retry_failed else ()
@@ -114,6 +114,8 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
     plan = make_plan(found.files, Layout(checked.naming, checked.outputs)).shard(options.shard)
     if options.retry_failed:
         plan = only_failed(plan, failed, listener)
+    if not options.dry_run and any(str(job.input) == STANDARD or job.input.exists() for job in plan.jobs):
+        checked = with_weights(checked, listener)
     ledger = Ledger(plan, listener)
     whole = _Run(checked, options, making(checked), plan, ledger)
     for trouble in found.troubles:

@@ -128,6 +128,15 @@ def command(
     log_file: Path | None = typer.Option(
         None, "--log-file", envvar="MSS_CLI_LOG_FILE", help="Append every message, with its time."
     ),
+    architecture: str | None = typer.Option(
+        None, "--architecture", help="Family of a checkpoint of others, where its contents do not tell it."
+    ),
+    download: bool = typer.Option(
+        True, "--download/--no-download", help="Fetch a published model that is not there yet."
+    ),
+    accept_licence: bool = typer.Option(
+        False, "--accept-licence", "--accept-license", help="Accept the licence of the model's weights; remembered."
+    ),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
@@ -178,6 +187,9 @@ def command(
         json=json,
         pitch=pitch,
         pitch_weights=pitch_weights,
+        architecture=architecture,
+        download=download,
+        accept_licence=accept_licence,
     )
     policies = {Policy.IF_CHANGED: if_changed, Policy.IF_MISSING: if_missing, Policy.OVERWRITE: overwrite}
     options = BatchOptions(

@@ -262,7 +262,7 @@ def _open_model(request: SystemRequest, listener: Listener) -> ModelSystem:
     from mss_cli.separation.opening import open_engine
     from mss_cli.separation.settings import EngineSettings
     from mss_cli.version import version
-    from mss_cli.weights.manifest import find
+    from mss_cli.weights.installing import checkpoint_of
 
     engine = open_engine(
         request.name,
@@ -272,8 +272,7 @@ def _open_model(request: SystemRequest, listener: Listener) -> ModelSystem:
         listener=listener,
     )
     settings = EngineSettings(request.segment_seconds, request.overlap, request.shifts, request.seed)
-    found = find(request.name)
-    path = found if isinstance(found, Path) else found.weights
+    path = checkpoint_of(request.name)
     weights = f"{request.name} {version()}" if path is None else files_fingerprint([path])
     return ModelSystem(engine, settings, weights)
 

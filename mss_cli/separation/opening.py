@@ -3,6 +3,7 @@
 from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
 from mss_cli.events import Listener, Warned, WeightsReady, ignore
 from mss_cli.separation.engine import Engine
+from mss_cli.weights.installing import Terms
 from mss_cli.weights.manifest import DEFAULT
 from mss_cli.weights.store import load
 
@@ -13,6 +14,8 @@ def open_engine(
     device: str = "auto",
     precision: PrecisionChoice = "auto",
     threads: int | None = None,
+    terms: Terms | None = None,
+    family: str | None = None,
     listener: Listener = ignore,
 ) -> Engine:
     """Load a separator once, ready for any number of tracks.
@@ -27,16 +30,23 @@ def open_engine(
         "auto" is fp32 unless the model's card allows bf16 and the device is fast at it.
     threads : int or None
         Threads of one operation; the cores this process may use if None.
+    terms : Terms or None
+        What may be done to get a published model that is not there; by default it is fetched if its licence is free
+        or was accepted.
+    family : str or None
+        Of a checkpoint of others; found by its contents if None.
     listener : callable
-        Takes the events `warning` and `weights_ready`.
+        Takes the events `warning`, `weights_ready` and those of downloads.
 
     Raises
     ------
     UsageError, WeightsError, DeviceError
-        If there is no such model, device or precision; if the weights are damaged.
+        If there is no such model, device or precision; if the weights are damaged or may not be fetched.
+    DownloadError, OutputError
+        If no server gives the weights now; if they cannot be kept.
     """
     count = prepare_process(threads)
-    separator, card = load(model)
+    separator, card = load(model, terms=terms or Terms(), family=family, listener=listener)
     chosen_device = resolve_device(device, listener)
     chosen = resolve_precision(precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16)
     if card.is_random:

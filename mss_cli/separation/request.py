@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -11,10 +11,11 @@ from mss_cli.audio.access import check_readable
 from mss_cli.audio.formats import OutputFormat, output_format
 from mss_cli.devices import PrecisionChoice
 from mss_cli.errors import ExitCode, InputError, MemoryExhausted, MssError, UsageError
-from mss_cli.events import Listener, TrackFailed
+from mss_cli.events import Listener, TrackFailed, ignore
 from mss_cli.separation.names import Naming, check_template
 from mss_cli.separation.stems import StemChoice, StemPlan, plan_stems
-from mss_cli.weights.manifest import Entry, find
+from mss_cli.weights.installing import Terms, checkpoint_of
+from mss_cli.weights.manifest import find
 
 if TYPE_CHECKING:
     from mss_cli.pitch.step import PitchFiles, PitchStep
@@ -53,6 +54,14 @@ class Request:
     json: bool
     pitch: bool = False
     pitch_weights: Path | None = None
+    architecture: str | None = None
+    download: bool = True
+    accept_licence: bool = False
+
+    @property
+    def terms(self) -> Terms:
+        """What may be done to get a published model."""
+        return Terms(download=self.download, accept_licence=self.accept_licence)
 
     @property
     def to_stdout(self) -> bool:
@@ -131,8 +140,14 @@ class Checked:
         return PitchFiles.beside(self.naming.targets(source, (STEM,), extension)[0], extension)
 
 
-def check(request: Request) -> Checked:
-    """Check every flag against the others and against the model.
+def check(request: Request, listener: Listener = ignore) -> Checked:
+    """Check every flag against the others and against the model; a published one need not be there yet.
+
+    Parameters
+    ----------
+    request : Request
+    listener : callable
+        Takes warnings about checkpoints of others.
 
     Raises
     ------
@@ -145,14 +160,17 @@ def check(request: Request) -> Checked:
         _one_of("--downmix", request.downmix, ("stereo",))
     template = check_template(_default_template(request))
     found = find(request.model)
-    weights = found.weights if isinstance(found, Entry) else found
-    if isinstance(found, Entry):
-        name, available, architecture = found.name, found.stems, found.architecture
-    else:
+    if isinstance(found, Path):
         from mss_cli.weights.store import read_card
 
-        card = read_card(found)
+        weights: Path | None = checkpoint_of(request.model, family=request.architecture, listener=listener)
+        card = read_card(weights or found)
         name, available, architecture = card.name, card.stems, card.architecture
+    else:
+        name, available = found.name, found.stems
+        weights, architecture = found.weights, found.architecture
+        if request.architecture is not None:
+            raise UsageError("`--architecture` is for checkpoints of others", hint=f"leave it out: `{name}` has one")
     plan = plan_stems(available, StemChoice(request.stems, request.two_stems, request.residual))
     if request.to_stdout:
         _check_stdout(request, plan)
@@ -172,6 +190,19 @@ def check(request: Request) -> Checked:
             plan, wanted=request.pitch, weights=request.pitch_weights, architecture=architecture, output=request.output
         )
     return Checked(request, plan, form, Naming(Path(request.output), template, name), weights)
+
+
+def with_weights(checked: Checked, listener: Listener) -> Checked:
+    """Fetch the model of a request if it is a published one that is not there, and allowed.
+
+    Raises
+    ------
+    WeightsError, DownloadError, OutputError
+        If it cannot be had.
+    """
+    request = checked.request
+    path = checkpoint_of(request.model, terms=request.terms, family=request.architecture, listener=listener)
+    return replace(checked, weights=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +228,8 @@ def load(request: Request, listener: Listener) -> Loaded:
         device=request.device,
         precision=cast(PrecisionChoice, request.precision),
         threads=request.threads,
+        terms=request.terms,
+        family=request.architecture,
         listener=listener,
     )
     if not request.pitch:
@@ -226,7 +259,7 @@ def run_to_stdout(request: Request, listener: Listener) -> int:
     MssError
         If the run cannot start, or stdout cannot be written.
     """
-    checked = check(request)
+    checked = check(request, listener)
     text = request.inputs[0]
     name = Path(text).absolute() if text != STANDARD and str(Path(text)) == STANDARD else Path(text)
     with ExitStack() as stack:

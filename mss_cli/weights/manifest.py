@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mss_cli.errors import UsageError, WeightsError
+from mss_cli.weights.published import Published, manifest
 
 SUFFIX = ".safetensors"
 # Weights that are part of the package.
@@ -73,31 +74,39 @@ ENTRIES = tuple(entry for entry in _KNOWN if entry.weights is None or entry.weig
 DEFAULT = ENTRIES[0].name
 
 
-def find(name: str) -> Entry | Path:
-    """Find what `--model` names: a model of the package, or a checkpoint file.
+def find(name: str) -> Entry | Published | Path:
+    """Find what `--model` names: a model of the package, a published one, or a checkpoint.
 
     Parameters
     ----------
     name : str
-        A name of `ENTRIES`, or a path (it ends with `.safetensors` or holds a separator).
+        A name of `ENTRIES` or of a published model, or a path: of a file, ours or of others, or of a folder with a
+        file `STEM.pth` for each stem.
 
     Raises
     ------
     UsageError
         If there is no such name; the line lists those there are, the nearest first.
     WeightsError
-        If it is a path and no file is there.
+        If it is a path and no file is there, or a published model that cannot be loaded safely.
     """
     for entry in ENTRIES:
         if entry.name == name:
             return entry
+    published = manifest().published(name)
+    if published is not None and published.separates:
+        return published
     path = Path(name)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and any(path.glob("*.pth"))):
         return path
     if name.endswith(SUFFIX) or "/" in name or "\\" in name:
         raise WeightsError("no checkpoint file there", path=name, hint="check the path, or see `mss-cli models`")
+    if published is not None:
+        raise UsageError(f"`{name}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
     names = [entry.name for entry in ENTRIES]
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    others = [model.name for model in manifest().models.values() if model.separates]
+    nearest = difflib.get_close_matches(name, [*names, *others], n=1, cutoff=0.5)
     guess = f"did you mean `{nearest[0]}`? " if nearest else ""
     listed = ", ".join(f"`{known}`" for known in names)
+    listed += f", the {len(others)} published ones that `mss-cli models` lists"
     raise UsageError(f"no model is called `{name}`", hint=f"{guess}there are {listed}, or the path of a checkpoint")

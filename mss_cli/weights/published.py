@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, Literal, cast
 
 from mss_cli.errors import WeightsError
@@ -122,6 +123,19 @@ class Published:
     bag_weights: tuple[tuple[float, ...], ...] = ()
     segment_seconds: float | None = None
     cpu_seconds_per_second: float | None = None
+
+    @property
+    def weights(self) -> Path | None:
+        """What is loaded, in the cache of this user; None while it is not there."""
+        from mss_cli.weights.cache import Cache, default_folder
+
+        path = Cache(default_folder()).checkpoint(self)
+        return path if path.is_file() else None
+
+    @property
+    def architecture(self) -> str:
+        """The family, which decides the network."""
+        return self.family
 
     @property
     def separates(self) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mss_cli.errors import WeightsError
+from mss_cli.events import Listener, ignore
 from mss_cli.files import output_error, temporary_name
+from mss_cli.weights.installing import Terms, checkpoint_of
 from mss_cli.weights.manifest import Entry, find
 
 if TYPE_CHECKING:
@@ -95,13 +97,17 @@ class Card:
         return self.bf16_error_db <= MAX_BF16_ERROR_DB and self.bf16_sdr_loss_db <= MAX_BF16_SDR_LOSS_DB
 
 
-def load(name: str) -> "tuple[Separator, Card]":
+def load(
+    name: str, *, terms: Terms | None = None, family: str | None = None, listener: Listener = ignore
+) -> "tuple[Separator, Card]":
     """Load what `--model` names.
 
     Parameters
     ----------
     name : str
-        A model of the package or the path of a checkpoint.
+        A model of the package, a published one, or the path of a checkpoint, ours or of others.
+    terms, family, listener
+        As in `mss_cli.weights.installing.checkpoint_of`.
 
     Returns
     -------
@@ -112,12 +118,15 @@ def load(name: str) -> "tuple[Separator, Card]":
     ------
     UsageError, WeightsError
         If there is no such model; if the file is damaged or does not fit.
+    DownloadError, OutputError
+        As `checkpoint_of`.
     """
+    path = checkpoint_of(name, terms=terms, family=family, listener=listener)
+    if path is not None:
+        return load_checkpoint(path)
     found = find(name)
-    if isinstance(found, Path):
-        return load_checkpoint(found)
-    if found.weights is not None:
-        return load_checkpoint(found.weights)
+    if not isinstance(found, Entry):
+        raise TypeError(f"{name} has no weights")
     return _built_in(found)
 
 
