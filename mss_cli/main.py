@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from mss_cli.commands import doctor, evaluate, models, separate, train, verify
+from mss_cli.commands import doctor, download_weights, evaluate, models, separate, train, verify
 from mss_cli.console.console import Console, Output
 from mss_cli.errors import ExitCode, Interruption, MssError, OutputError, UsageError
 from mss_cli.events import RunStarted
@@ -23,7 +23,9 @@ HELP = "Separate recorded music into stems: vocals, drums, bass, other."
 _CALLBACKS = ("_Source.", "SoundFile._init_virtual_io.")
 _LATER_SECONDS = 0.01
 # Commands whose `--json` is a stream of events and so always ends with `run_finished`.
-_EVENT_COMMANDS = ("separate", "evaluate", "train")
+_EVENT_COMMANDS = ("separate", "evaluate", "train", "download-weights")
+# Flags with which such a command prints one array instead.
+_LISTS = ("--list", "--verify", "--remove")
 
 
 def build() -> typer.Typer:
@@ -49,6 +51,7 @@ def build() -> typer.Typer:
     app.command("train")(train.command)
     app.command("verify")(verify.command)
     app.command("models")(models.command)
+    app.command("download-weights")(download_weights.command)
     app.command("doctor")(doctor.command)
     return app
 
@@ -135,14 +138,16 @@ def _words(arguments: Sequence[str]) -> Iterator[str]:
 
 def _wants_events(arguments: Sequence[str]) -> bool:
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in flags and next(iter(_words(arguments)), "") in _EVENT_COMMANDS
+    command = next(iter(_words(arguments)), "")
+    lists = command == "download-weights" and any(flag in flags for flag in _LISTS)
+    return "--json" in flags and command in _EVENT_COMMANDS and not lists
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
     command = next(iter(_words(arguments)), "")
     return (
         f"see `mss-cli {command} --help`"
-        if command in ("separate", "evaluate", "train", "verify", "models", "doctor")
+        if command in ("separate", "evaluate", "train", "verify", "models", "download-weights", "doctor")
         else "see `mss-cli --help`"
     )
 

@@ -54,11 +54,12 @@ def read(
         return first
     if any((member.stems, member.sample_rate) != (first.stems, first.sample_rate) for member in members):
         raise refuse(parts[0].path, "its networks have different stems or rates")
-    rows = weights or [[1.0] * len(first.stems)] * len(members)
-    table = [{stem: weight for stem, weight in zip(first.stems, row, strict=True) if weight} for row in rows]
+    rows = [list(row) for row in weights] or [[1.0] * len(first.stems)] * len(members)
     configuration = {
-        "members": [{"architecture": one.architecture, "configuration": dict(one.configuration)} for one in members],
-        "weights": table,
+        "members": [
+            {"architecture": one.architecture, "configuration": dict(one.configuration), "weights": row}
+            for one, row in zip(members, rows, strict=True)
+        ]
     }
     state = {f"networks.{i}.{key}": value for i, one in enumerate(members) for key, value in one.state.items()}
     return Contents(BAG, configuration, state, first.stems, first.sample_rate)
