@@ -89,7 +89,7 @@ def fetch(
     *,
     progress: Progress,
     note: Note,
-    patience: Patience = PATIENCE,
+    patience: Patience | None = None,
 ) -> Receipt:
     """Fetch a file and give it its final name once its size and hash are those published.
 
@@ -107,7 +107,7 @@ def fetch(
         Takes the bytes that are there, often.
     note : callable
         Takes one line for people when something is tried again.
-    patience : Patience
+    patience : Patience, optional
 
     Raises
     ------
@@ -125,7 +125,7 @@ def fetch(
     failures: list[tuple[str, _Elsewhere]] = []
     for address in addresses:
         try:
-            sha256 = _Transfer(file, part, address, progress, note, patience).run()
+            sha256 = _Transfer(file, part, address, progress, note, patience or PATIENCE).run()
         except _Elsewhere as failure:
             failures.append((urlsplit(address).hostname or address, failure))
             note(f"{address}: {failure}")

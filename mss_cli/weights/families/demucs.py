@@ -133,9 +133,8 @@ def _contents(
     state: "Mapping[str, Tensor]",
     segment_seconds: float | None,
 ) -> Contents:
-    from mss_models.networks.demucs.published import published_hybrid
-
     from mss_models.networks.demucs.configurations import hybrid_values
+    from mss_models.networks.demucs.published import published_hybrid
 
     found = published_hybrid(name, arguments, settings)
     if segment_seconds is not None:

@@ -75,6 +75,8 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     if any(one != shapes[0] for one in shapes):
         raise refuse(parts[0].path, "its stems have networks of different sizes")
     sizes = {**shapes[0], **_settings(parts[0].path.parent, shapes[0])}
+    if len(order) == 1:
+        sizes["wiener_iterations"] = 0  # the filter shares a mixture among stems
     state = {f"networks.{stem}.{key}": tensor for stem in order for key, tensor in found[stem].items()}
     return Contents(NAME, {"stems": list(order), **sizes}, state, order, int(str(sizes["sample_rate"])))
 
