@@ -115,7 +115,7 @@ def notice(name: str, licence: str, sources: list[Attribution]) -> str:
     lines = [
         f"Weights of the model `{name}`",
         "",
-        f"Copyright (c) 2026 mss-cli contributors. Licence: {licence}, {_CREATIVE_COMMONS[licence]}",
+        f"Copyright (c) 2026 the mss-cli maintainers. Licence: {licence}, {_CREATIVE_COMMONS[licence]}",
         "Whoever passes the weights on, changed or not, keeps this notice. Stems made with them are free of it.",
         "",
         "They were trained on songs played from recordings by those named below. No recording is part of the weights.",
