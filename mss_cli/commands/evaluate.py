@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from mss_cli.commands.numbers import check_finite
 from mss_cli.console.console import Console
 
 
@@ -56,6 +57,7 @@ def command(
     if not isinstance(console, Console):
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
+    check_finite({"--tolerance": tolerance, "--segment-seconds": segment_seconds, "--overlap": overlap})
     from mss_cli.evaluation.request import Chosen, Request, choose_system, split_tracks
 
     if report is not None:

@@ -10,7 +10,7 @@ from mss_cli.datasets.track import Track
 from mss_cli.errors import ExitCode, UsageError
 from mss_cli.evaluation.comparison import comparison_table
 from mss_cli.evaluation.gates import Verdict, check_against, check_comparable, check_requirements, find_expectation
-from mss_cli.evaluation.output_folder import claim, held
+from mss_cli.evaluation.output_folder import claim, held, set_aside
 from mss_cli.evaluation.published import PublishedSystem, chosen_systems
 from mss_cli.evaluation.request import Request, one_of
 from mss_cli.evaluation.requirements import Requirement, check_metrics, check_stems, parse_requirement
@@ -57,6 +57,7 @@ def run(request: Request, listener: Listener) -> Outcome:
     job = Job(request.system, request.output, scenario, score_set, request.save_estimates)
     with held(request.output):
         claim(request.output, request.system, dataset.name)
+        set_aside(request.output, _keys(dataset.tracks))
         done = evaluate(dataset, job, jobs=request.jobs, listener=listener)
     if done.results is None:
         return Outcome(None, None, (), dataset.tracks, done.code)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,33 @@ def claim(folder: Path, system: SystemRequest, dataset: str) -> None:
     if earlier != owner:
         content = {"kind": owner.kind, "name": owner.name, "dataset": owner.dataset}
         write_text(record, json.dumps(content, sort_keys=True) + "\n")
+
+
+def set_aside(folder: Path, tracks: Collection[tuple[str, str]]) -> None:
+    """Take museval's files of earlier tracks away, where they are not this run's: whoever averages a folder reads all.
+
+    Their records stay, so a run with these tracks writes the files again without scoring.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder, claimed.
+    tracks : collection of (subset, track)
+        That this run scores.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
+    """
+    for record in sorted((folder / FINISHED).glob("*/*.json")):
+        subset = record.parent.name
+        if (subset, record.name.removesuffix(".json")) not in tracks:
+            target = folder / subset / record.name
+            try:
+                target.unlink(missing_ok=True)
+            except OSError as error:
+                raise output_error(target, error) from error
 
 
 @contextmanager

@@ -41,6 +41,20 @@ def test_finished_tracks_are_kept_and_changed_ones_done_again(songs, tmp_path, c
     assert kept() == {"one": False, "two": False, "three": False}
 
 
+def test_a_run_with_fewer_tracks_leaves_no_file_of_the_others_and_they_come_back_unscored(songs, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert evaluate(songs, output, "--baseline-mixture") == 0
+    before = {path.name: path.read_bytes() for path in (output / "test").iterdir()}
+    assert sorted(before) == ["one.json", "three.json", "two.json"]
+    (output / "test" / "notes.json").write_text("a user's own")
+    assert evaluate(songs, output, "--baseline-mixture", "--tracks", "two", "--overlap", "0.5") == 0
+    assert sorted(path.name for path in (output / "test").iterdir()) == ["notes.json", "two.json"]
+    capsys.readouterr()
+    assert evaluate(songs, output, "--baseline-mixture", "--json") == 0
+    assert all(event["kept"] for event in events(capsys) if event["event"] == "track_scored")
+    assert {name: (output / "test" / name).read_bytes() for name in before} == before
+
+
 def test_a_damaged_record_is_no_record(songs, tmp_path):
     assert evaluate(songs, tmp_path / "out", "--baseline-mixture", "--tracks", "one") == 0
     before = (tmp_path / "out" / "results.json").read_bytes()
