@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from mss_cli.commands.numbers import check_finite
 from mss_cli.console.console import Console
 from mss_cli.errors import UsageError
 
@@ -20,7 +21,9 @@ def command(
     devices: int = typer.Option(1, min=1, help="How many devices."),
     nodes: int = typer.Option(1, min=1, help="How many machines; the program is started on each."),
     precision: str = typer.Option("auto", help="auto, bf16, fp16 or fp32."),
-    max_minutes: float | None = typer.Option(None, min=0.0, help="Stop cleanly after so long; run again to go on."),
+    max_minutes: float | None = typer.Option(
+        None, min=0.0, help="Stop cleanly after so long, songs' preparation included; run again to go on."
+    ),
     threads: int | None = typer.Option(None, min=1, help="Threads of the network; all cores by default."),
     print_config: bool = typer.Option(False, "--print-config", help="Print the effective recipe and exit."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check recipe and data, print what would be trained, exit."),
@@ -39,6 +42,7 @@ def command(
     if not isinstance(console, Console):
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.verbose, console.output.colour = quiet, verbose, not no_color
+    check_finite({"--max-minutes": max_minutes})
     _check_packages()
     from mss_cli.training.recipe_file import print_config as as_text
     from mss_cli.training.recipe_file import read_recipe

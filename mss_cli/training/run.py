@@ -19,6 +19,7 @@ from mss_cli.errors import Interruption, OutputError, UsageError
 from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted, ignore
 from mss_cli.training import run_folder
 from mss_cli.training.batches import Batch, fill, loader
+from mss_cli.training.cache_leftovers import remove_leftovers
 from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
@@ -218,7 +219,9 @@ class _Parts:
         )
 
     def prepare_songs(self, step: int) -> None:
-        """Fill the cache before the first update, telling how far it is."""
+        """Fill the cache before the first update, telling how far it is; what killed runs left there goes."""
+        if run_folder.is_first_process():
+            remove_leftovers(self.cache, shared=self.recipe.data.cache is not None)
         examples = training_examples(self.recipe, self.network, self.cache)
         told = time.monotonic()
         for done, songs in fill(examples, step=step, workers=self.recipe.data.workers, listener=self.listener):

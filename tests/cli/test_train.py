@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from mss_cli.main import main
 from mss_cli.training.curves import read_curves
 from mss_cli.training.run_folder import held, is_first_process
+from mss_cli.training.songs import TrackSongs
 from mss_cli.weights.store import read_card
 from training_songs import write_songs
 
@@ -132,6 +133,28 @@ def test_the_time_limit_ends_cleanly_and_the_next_call_goes_on(recipe, tmp_path,
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert next(event["step"] for event in events if event["event"] == "training_started") == 1
     assert events[-2]["step"] == 6
+
+
+def test_the_time_limit_counts_the_preparation_of_songs(recipe, tmp_path, monkeypatch):
+    """Only opening a song takes time here: ten minutes each."""
+    now, load = [0.0], TrackSongs.load
+
+    def slow(songs, number):
+        now[0] += 600
+        return load(songs, number)
+
+    monkeypatch.setattr(TrackSongs, "load", slow)
+    monkeypatch.setattr("mss_cli.training.clock.time.monotonic", lambda: now[0])
+    for step in (1, 6):  # the second time all songs are there
+        assert train(recipe, tmp_path / "run", "-q", "--max-minutes", "15") == 0
+        assert last_step(tmp_path / "run" / "curves.csv") == step
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-1"])
+def test_a_time_limit_that_is_no_time_is_refused(recipe, tmp_path, capsys, minutes):
+    assert train(recipe, tmp_path / "run", "--max-minutes", minutes) == 2
+    assert "--max-minutes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_its_time_limit_ends_before_a_validation_has_the_best_weights_too(recipe, tmp_path):
