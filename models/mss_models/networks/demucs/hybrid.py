@@ -136,7 +136,13 @@ class HybridDemucs(nn.Module):
         )
 
     def keep_stems(self, stems: tuple[str, ...]) -> None:
-        """Leave only some stems, in this order; the outermost transposed convolutions lose the others' channels."""
+        """Leave only some stems, in this order; the outermost transposed convolutions lose the others' channels.
+
+        Raises
+        ------
+        ValueError
+            If these have group norms, which tie the stems together.
+        """
         kept = [self.settings.stems.index(stem) for stem in stems]
         for decoder in (self.decoder, self.tdecoder):
             layer = _layer(decoder[-1])

@@ -71,7 +71,8 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         self.forget_prepared()  # frees the old copy first
         network = HybridDemucs(self.settings)
         network.load_state_dict(self.state_dict())
-        network.keep_stems(self.stems)
+        if self.stems != self.settings.stems:
+            network.keep_stems(self.stems)
         self._prepared = network.requires_grad_(False).eval().to(device)
 
     def separate(self, mixture: Tensor) -> Tensor:
