@@ -124,6 +124,7 @@ def peers(folder: Path) -> Iterator[Command]:
     )
     yield Command("demucs (htdemucs), 1 thread", demucs, threads)
     umx = (str(folder / "bin" / "umx"), "{song}", "--model", str(made / "umxl"), "--outdir", "{output}", "--no-cuda")
+    umx += ("--targets", "drums", "bass", "other", "vocals")
     yield Command("umx (umxl), 1 thread", umx, threads)
 
 
