@@ -110,6 +110,10 @@ class Display:
 
         self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
 
+    def draw(self) -> None:
+        """Draw the bars now; they draw themselves ten times a second, too."""
+        self._progress.refresh()
+
     def close(self) -> None:
         """Take the bars away and give the terminal its cursor back."""
         self._progress.stop()

@@ -58,7 +58,7 @@ class Summary:
                 raise IsADirectoryError(errno.EISDIR, "is a directory")
             if self._target.exists() and not self._target.is_file():
                 raise OSError(errno.EINVAL, "not a plain file")  # to rename a file over a device would remove it
-            self._spool = tempfile.TemporaryFile(dir=self._target.parent)  # noqa: SIM115 - lives as long as the run
+            self._spool = tempfile.TemporaryFile(dir=self._target.parent, buffering=0)  # noqa: SIM115 - lives as long as the run
         except (OSError, ValueError) as error:
             raise refusal(path, error, "--summary") from error
 
@@ -103,21 +103,23 @@ class Summary:
             "elapsed_seconds": elapsed,
             "outputs": outputs or [],
         }
+        line = ((",\n" if self._rows else "\n") + json.dumps(row, allow_nan=False)).encode()
         try:
-            self._spool.write((",\n" if self._rows else "\n").encode() + json.dumps(row, allow_nan=False).encode())
+            while line:
+                line = line[self._spool.write(line) or 0 :]
         except OSError as error:  # the tracks come first: it is told at the end
             self._trouble = error
         self._rows += 1
         self._last = path
 
     def _write(self, finished: RunFinished) -> None:
-        if self._trouble is not None:
-            raise refusal(self.path, self._trouble, "--summary")
         head = json.dumps({**as_object(finished), "schema": SCHEMA, "version": version()}, allow_nan=False)
         temporary = temporary_name(self._target)
-        try:
-            self._spool.seek(0)
+        with self._spool:
             try:
+                if self._trouble is not None:
+                    raise self._trouble
+                self._spool.seek(0)
                 with temporary.open("xb") as file:
                     file.write(head.removesuffix("}").encode() + b', "tracks": [')
                     while block := self._spool.read(_COPIED_BYTES):
@@ -126,11 +128,8 @@ class Summary:
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, self._target)  # noqa: PTH105 - os.replace names its guarantee
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
+            except OSError as error:
+                raise refusal(self.path, error, "--summary") from error
             finally:
-                self._spool.close()
-        except OSError as error:
-            raise refusal(self.path, error, "--summary") from error
+                with suppress(OSError):  # it is still there only if something failed
+                    temporary.unlink(missing_ok=True)
