@@ -13,6 +13,7 @@ import pytest
 from signals import write_music
 
 ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "mss_cli" / "weights" / "files"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,15 @@ def test_the_wheel_holds_both_packages_and_the_licence_and_nothing_else(wheel):
     assert all(top in ("mss_cli", "mss_models") or top.endswith(".dist-info") for top in tops)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "mss_cli/commands/separate.py" in names
+
+
+@pytest.mark.skipif(not list(WEIGHTS.glob("*.safetensors")), reason="no default weights yet")
+def test_the_wheel_holds_the_weights_with_the_notice_of_those_who_made_their_data(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        inside = {name: file.read(name) for name in file.namelist() if name.startswith("mss_cli/weights/files/")}
+    assert inside == {f"mss_cli/weights/files/{path.name}": path.read_bytes() for path in WEIGHTS.iterdir()}
+    assert {Path(name).suffix for name in inside} == {".safetensors", ".txt"}
+    assert all(b"licence" in text for name, text in inside.items() if name.endswith(".NOTICE.txt"))
 
 
 def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
