@@ -97,9 +97,9 @@ class OpenUnmixSettings:
             raise ValueError("wiener_iterations and wiener_frames must be at least 0 and segment_frames at least 1")
         if any("." in stem or hasattr(nn.ModuleDict, stem) for stem in self.targets):
             raise ValueError(f"stems must have names without dots that Python does not use, got {list(self.targets)}")
+        self.signature, self.network  # noqa: B018 - their own checks
         if self.wiener_iterations and len(self.stems) < 2:
             raise ValueError("wiener_iterations must be 0 for one stem: name a residual or a second stem")
-        self.signature, self.network  # noqa: B018 - their own checks
 
     @property
     def stems(self) -> tuple[str, ...]:
