@@ -139,10 +139,21 @@ def described(card: Card, name: str, trained: Trained, sources: list[Attribution
     )
 
 
-def ship(checkpoint: Path, *, pack: Path, name: str, folder: Path, documents: Path, cache: Path) -> Path:
+def ship(
+    checkpoint: Path,
+    *,
+    pack: Path,
+    name: str,
+    folder: Path,
+    documents: Path,
+    cache: Path,
+    consistency: str | None = None,
+) -> Path:
     trained = Trained.read(checkpoint.parent / "recipe.yaml")
     sources = attributions_of(pack, trained.split)
     card = described(read_card(checkpoint), name, trained, sources, listing_hash(pack))
+    if consistency is not None:
+        card = replace(card, configuration={**card.configuration, "consistency": consistency})
     separator, _ = load_checkpoint(checkpoint)
     state = stored({key: value.detach() for key, value in separator.state_dict().items()})  # type: ignore[attr-defined]
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +164,9 @@ def ship(checkpoint: Path, *, pack: Path, name: str, folder: Path, documents: Pa
         if trial.stat().st_size > MAX_BYTES:
             raise SystemExit(f"error: {trial.stat().st_size} bytes; at most {MAX_BYTES}")
         exact = opened(trial, "fp32")
-        halved = cost(opened(checkpoint, "fp32"), exact, songs)
+        whole = Path(scratch) / "whole.safetensors"
+        save_checkpoint(whole, separator.state_dict(), card)  # type: ignore[attr-defined]
+        halved = cost(opened(whole, "fp32"), exact, songs)
         print(f"fp16 storage: difference {halved.error_db} dB, loss {halved.loss_db} dB")
         if halved.loss_db > MAX_FP16_LOSS_DB:
             raise SystemExit("error: fp16 storage costs too much")
@@ -185,6 +198,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--pack", type=Path, default=PACK)
     parser.add_argument("--name", default="subband44")
+    parser.add_argument("--consistency", choices=("none", "equal", "energy"), help="instead of the recipe's")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the weights")
     parser.add_argument("--documents", type=Path, default=ROOT / "docs" / "models")
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "default-scores")
@@ -196,6 +210,7 @@ def main() -> None:
         folder=arguments.folder,
         documents=arguments.documents,
         cache=arguments.cache,
+        consistency=arguments.consistency,
     )
     card = read_card(path)
     real = [card.scores[f"{REAL} {stem}"] for stem in STEMS if f"{REAL} {stem}" in card.scores]

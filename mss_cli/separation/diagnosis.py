@@ -15,6 +15,7 @@ from mss_cli.devices import available_cores, has_fast_bf16
 from mss_cli.errors import MssError
 from mss_cli.separation.opening import open_engine
 from mss_cli.separation.settings import EngineSettings
+from mss_cli.separation.stems import StemChoice, plan_stems
 from mss_cli.version import version
 from mss_cli.weights.manifest import DEFAULT, ENTRIES
 
@@ -93,13 +94,14 @@ def _self_test() -> SelfTest:
     try:
         engine = open_engine(DEFAULT, device="cpu")
         pairs = engine.estimate(lambda: iter([mixture]), EngineSettings(), sample_rate=rate, channels=2)
-        estimates = np.concatenate([estimate for _, estimate in pairs], axis=-1)  # (stem, channel, sample)
+        plan = plan_stems(engine.separator.stems, StemChoice())
+        stems = np.concatenate([plan.apply(*pair) for pair in pairs], axis=-1)  # (stem, channel, sample)
     except (MssError, RuntimeError, ImportError, OSError) as error:
         return SelfTest(False, f"{type(error).__name__}: {error}", time.monotonic() - started)
-    residual = float(np.square(estimates.sum(axis=0) - mixture).sum() / np.square(mixture).sum())
+    residual = float(np.square(stems.sum(axis=0) - mixture).sum() / np.square(mixture).sum())
     level = 10 * math.log10(residual + 1e-20)
-    passed = estimates.shape == (len(engine.separator.stems), 2, rate) and level <= _LOUDEST_RESIDUAL_DB
-    message = f"`{DEFAULT}` gave {len(estimates)} stems that sum to the mixture within {level:.0f} dB"
+    passed = stems.shape == (len(engine.separator.stems), 2, rate) and level <= _LOUDEST_RESIDUAL_DB
+    message = f"`{DEFAULT}` gave {len(stems)} stems that sum to the mixture within {level:.0f} dB"
     return SelfTest(passed, message, round(time.monotonic() - started, 3))
 
 
