@@ -161,7 +161,9 @@ def _write(target: Path, contents: Contents, card: "Card") -> None:
     make_cache_folder(target.parent)
     try:
         save_checkpoint(target, contents.state, card)
-    except OutputError as error:
+        # Weights are written for their owner alone; who may read the folder may read them.
+        target.chmod(target.parent.stat().st_mode & 0o666)
+    except (OutputError, OSError) as error:
         raise cache_error(target, error) from error
 
 

@@ -103,9 +103,7 @@ def _check_format(path: Path) -> None:
 
 def _refusal(path: Path, error: Exception) -> WeightsError:
     text = str(error)
-    found = re.search(
-        r"(?:GLOBAL|Unsupported (?:class|global):?(?: GLOBAL)?|Trying to (?:load|call)) ?`?([\w.]+\.\w+)", text
-    )
+    found = re.search(r"(?:GLOBAL|Trying to call reduce for unrecognized function) `?(?:<\w+ )?([\w.]+)", text)
     if found is not None:
         reason = f"it names `{found[1]}`, which is code and could do anything"
         return WeightsError(f"refused: {reason}", path=str(path), hint=HINT)

@@ -61,7 +61,7 @@ def read(
             for one, row in zip(members, rows, strict=True)
         ]
     }
-    state = {f"networks.{i}.{key}": value for i, one in enumerate(members) for key, value in one.state.items()}
+    state = {f"members.{i}.{key}": value for i, one in enumerate(members) for key, value in one.state.items()}
     return Contents(BAG, configuration, state, first.stems, first.sample_rate)
 
 
