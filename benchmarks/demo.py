@@ -71,12 +71,14 @@ def report(source: Path, events: str, *, kept: Path | None) -> None:
     """Print the table."""
     import json
 
-    finished = next(event for event in map(json.loads, events.splitlines()) if event["event"] == "track_finished")
+    told = {event["event"]: event for event in map(json.loads, events.splitlines())}
+    finished, model = told["track_finished"], told["weights_ready"]["model"]
     mixture = signal(source, 0)
     references = {name: signal(source, number) for number, name in enumerate(REFERENCES, start=1)}
     seconds = finished["samples"] / finished["sample_rate_hz"]
     console = Console()
-    table = Table(title=f"{source.name}: {seconds:.2f} s, {seconds / finished['elapsed_seconds']:.1f} times real time")
+    speed = f"{seconds:.2f} s, {seconds / finished['elapsed_seconds']:.1f} times real time"
+    table = Table(title=f"{source.name} by `{model}`: {speed}")
     for heading in ("file", "length, samples", "peak", "SDR, dB", "floor, dB", "above it, dB"):
         table.add_column(heading, justify="left" if heading == "file" else "right")
     gains = []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from mss_cli.weights.manifest import DEFAULT
 from signals import write_music
 
 COMMAND = [sys.executable, "-m", "mss_cli"]
@@ -204,7 +205,7 @@ def test_doctor_passes_its_self_test():
 
 def test_models_are_listed_as_one_array():
     listed = json.loads(run("models", "--json").stdout)
-    assert [entry["name"] for entry in listed if entry["default"]] == ["classical"]
+    assert [entry["name"] for entry in listed if entry["default"]] == [DEFAULT]
 
 
 def test_progress_comes_at_most_once_a_second(tmp_path):
