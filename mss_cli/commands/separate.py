@@ -10,6 +10,7 @@ from mss_cli.console.console import Console
 from mss_cli.console.log_file import LogFile
 from mss_cli.console.summary import Summary
 from mss_cli.errors import UsageError
+from mss_cli.weights.manifest import DEFAULT
 
 if TYPE_CHECKING:
     from mss_cli.batch.decisions import Policy
@@ -21,7 +22,7 @@ def command(
         None, metavar="INPUT...", help="Audio or video files, folders, patterns; `-` reads stdin."
     ),
     model: str = typer.Option(
-        "classical",
+        DEFAULT,
         "-m",
         "--model",
         "-n",

@@ -12,6 +12,7 @@ import pytest
 from mss_cli.console.log_file import LogFile
 from mss_cli.console.words import Level, Message
 from mss_cli.main import main
+from mss_cli.weights.manifest import DEFAULT
 from signals import write_music
 
 COMMAND = [sys.executable, "-m", "mss_cli", "separate", "--device", "cpu", "--jobs", "1"]
@@ -48,7 +49,7 @@ def test_it_holds_the_words_of_stderr_and_those_of_verbose(mixed, separate, tmp_
     shown = [text if level == "info" else f"{level}: {text}" for level, text in kept if level != "debug"]
     assert shown == said
     details = [text for level, text in kept if level == "debug"]
-    assert any("model `classical`, cpu" in text for text in details)
+    assert any(f"model `{DEFAULT}`, cpu" in text for text in details)
     assert details[-1] == "exit code 1"
 
 
