@@ -10,10 +10,13 @@ from pathlib import Path
 
 from mss_cli.devices import available_cores
 
-# Of a worker without weights: torch, its buffers, decoder and encoders. Measured with `classical` (docs/batch.md).
-_WORKER_BYTES = 600 * 1000**2
+# Of a worker without weights: torch, its buffers, decoder and encoders; `classical` peaks at 0.88 GB
+# (benchmarks/batches.py, one file of 300 s).
+_WORKER_BYTES = 1000**3
 # Of a worker with weights, for each of their bytes: as stored, as loaded, and layers of one segment.
 _BYTES_PER_WEIGHT_BYTE = 6
+# A worker more costs about 3 s of CPU before it begins, what `classical` takes for this much audio.
+_LEAST_SECONDS_EACH = 60.0
 # Of memory that is free now, the share that workers may fill: others want some too.
 _SHARE_OF_MEMORY = 0.8
 
@@ -59,18 +62,27 @@ class Division:
 
 
 def divide(
-    machine: Machine, *, tracks: int, jobs: int | None, threads: int | None, device: str, worker_bytes: int
+    machine: Machine,
+    *,
+    tracks: int,
+    seconds: float,
+    jobs: int | None,
+    threads: int | None,
+    device: str,
+    worker_bytes: int,
 ) -> Division:
     """Decide how many workers there are and where each computes.
 
-    On CPUs each thread more per worker gains less than a worker more, so `auto` takes a worker per core (or per
-    `threads` cores) as far as memory goes. An accelerator gets one worker, and each of several CUDA devices one.
+    A thread more gains less than a worker more, so `auto` takes a worker per core (or per `threads` cores) as far as
+    memory goes, each with a minute of audio to do at least. Of accelerators each gets one worker.
 
     Parameters
     ----------
     machine : Machine
     tracks : int, >= 0
         To do: there are never more workers.
+    seconds : float, >= 0
+        Audio to do in all.
     jobs, threads : int or None
         As asked for; None leaves it to this function.
     device : str
@@ -81,11 +93,11 @@ def divide(
     cuda = tuple(name for name in machine.accelerators if name.startswith("cuda"))
     places = {"auto": machine.accelerators, "cuda": cuda}.get(device, ()) or (device,)
     on_cpu = places in (("cpu",), ("auto",))
-    if jobs is None and on_cpu:
-        jobs = machine.cores // (threads or 1)
-        if machine.free_bytes is not None:
+    if jobs is None:
+        jobs = min(machine.cores // (threads or 1) if on_cpu else len(places), int(seconds / _LEAST_SECONDS_EACH))
+        if on_cpu and machine.free_bytes is not None:
             jobs = min(jobs, int(machine.free_bytes * _SHARE_OF_MEMORY) // worker_bytes)
-    count = max(1, min(len(places) if jobs is None else jobs, tracks))
+    count = max(1, min(jobs, tracks))
     workers = tuple(places[number % len(places)] for number in range(count))
     return Division(workers, threads or max(1, machine.cores // count))
 
@@ -141,7 +153,7 @@ def _groups(table: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/
     with suppress(OSError, UnicodeDecodeError):
         for line in table.read_text(encoding="utf-8").splitlines():
             number, _, path = line.partition("::")
-            if number == "0":
+            if number == "0" and ".." not in path.split("/"):  # a group outside of this name space
                 inner = root / path.lstrip("/")
                 yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(root))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mss_cli.audio.access import check_readable
 from mss_cli.batch.cores import Division, divide, this_machine, worker_bytes
-from mss_cli.batch.decisions import Action, Decision, Policy, decide
+from mss_cli.batch.decisions import Action, Decision, decide
 from mss_cli.batch.engines.base import Engine, Task
 from mss_cli.batch.engines.worker import Brief
 from mss_cli.batch.failed import FailedTrack, failures_kept, listed_inputs, only_failed, read_failed
@@ -19,10 +19,10 @@ from mss_cli.batch.inputs import STANDARD, Inputs, find_inputs, read_list, read_
 from mss_cli.batch.ledger import Ledger
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import FolderLock, folder_lock
+from mss_cli.batch.options import BatchOptions
 from mss_cli.batch.plan import Job, Layout, Plan, make_plan
 from mss_cli.batch.records import refresh_record
 from mss_cli.batch.room import TrackLength, check_room, free_bytes, scratch_bytes, track_bytes
-from mss_cli.batch.sharding import Shard
 from mss_cli.batch.track_job import Making, making
 from mss_cli.errors import ExitCode, MssError, OutputError, UsageError
 from mss_cli.events import Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
@@ -30,55 +30,8 @@ from mss_cli.separation.request import Checked, Request, check, run_to_stdout, t
 
 # Measured on two cores; other models have no figure yet.
 _CPU_SECONDS_PER_SECOND = {"classical": 0.06, "subband44": 0.07}
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """How a run goes through its inputs; none of it changes a sample.
-
-    Parameters
-    ----------
-    inputs_from : str or None
-        A list of inputs; `-` is stdin.
-    null : bool
-        Names in that list end with NUL.
-    exclude : tuple of str
-        Patterns.
-    policy : Policy
-        When a finished track is done again.
-    checksum : bool
-        Hash inputs even if size and time are those of the record.
-    dry_run : bool
-        Tell the plan and write nothing.
-    shard : Shard or None
-        The share to do.
-    wait_lock_seconds : float, >= 0
-        How long to wait for another run on the folder.
-    max_failures : int or None
-        Stop after so many; tracks that others are at then are finished.
-    jobs : int or None
-        Tracks done at once, each by a process of its own; as many as the machine carries if None.
-    timeout_seconds : float or None
-        Longest a track may take.
-    nice : int, 0 to 19
-        How much the run gives way to other processes.
-    retry_failed : bool
-        Do only the tracks that are listed as failed in the output folder.
-    """
-
-    inputs_from: str | None = None
-    null: bool = False
-    exclude: tuple[str, ...] = ()
-    policy: Policy = Policy.IF_CHANGED
-    checksum: bool = False
-    dry_run: bool = False
-    shard: Shard | None = None
-    wait_lock_seconds: float = 0.0
-    max_failures: int | None = None
-    jobs: int | None = None
-    timeout_seconds: float | None = None
-    nice: int = 0
-    retry_failed: bool = False
+# Of a track whose header does not tell.
+_USUAL_SECONDS = 180.0
 
 
 def run(request: Request, options: BatchOptions, listener: Listener) -> int:
@@ -317,11 +270,12 @@ class _Run:
         floats = sorted((scratch_bytes(length, stems=stems) for length in known), reverse=True)
         return files + sum(floats[:at_once])
 
-    def _division(self, tracks: int) -> Division:
+    def _division(self, lengths: Sequence[TrackLength | None]) -> Division:
         request, options = self.checked.request, self.options
         return divide(
             this_machine(request.device),
-            tracks=tracks,
+            tracks=len(lengths),
+            seconds=sum(_USUAL_SECONDS if length is None else length.seconds for length in lengths),
             jobs=options.jobs,
             threads=request.threads,
             device=request.device,
@@ -344,7 +298,7 @@ class _Run:
         if not lengths or self.stopped:
             self._tell_all(len(lengths), seconds, self._bytes(list(lengths.values())))
             return
-        division = self._division(len(lengths))
+        division = self._division(list(lengths.values()))
         size = self._bytes(list(lengths.values()), at_once=division.jobs)
         self._tell_all(len(lengths), seconds, size)
         check_room(self.checked.naming.folder, size)

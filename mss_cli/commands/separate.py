@@ -158,7 +158,8 @@ def command(
         log=None if log_file is None else LogFile(log_file), summary=None if summary is None else Summary(summary)
     )
     from mss_cli.batch.decisions import Policy
-    from mss_cli.batch.run import BatchOptions, run
+    from mss_cli.batch.options import BatchOptions
+    from mss_cli.batch.run import run
     from mss_cli.batch.sharding import parse_shard
     from mss_cli.separation.request import Request
 

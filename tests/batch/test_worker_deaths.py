@@ -21,8 +21,7 @@ def album(tmp_path):
 
 
 def start(album, tmp_path):
-    run = BatchRun(album, "-o", tmp_path / "out", "--jobs", "2", "--segment-seconds", "1")
-    return run
+    return BatchRun(album, "-o", tmp_path / "out", "--jobs", "2", "--segment-seconds", "1")
 
 
 def kill_one(run):
