@@ -5,11 +5,13 @@
 Stores the weights as fp16 (norm statistics and other vectors stay fp32) in mss_cli/weights/files/NAME.safetensors, with
 a card: architecture, training, scores on eval-v1 and on a generated mix, the measured cost of fp16 and bf16, and every
 source of the training data with author, licence and address. Beside it NAME.NOTICE.txt, and docs/models/NAME.md for
-people. Refuses share-alike material, sources without attribution, weights above 12 MB, and an fp16 that costs anything.
-Equal checkpoints give equal files. ``RUN/recipe.yaml`` tells seed and data.
+people; docs/cli.md is written anew, for its help names the default. Refuses share-alike material, sources without
+attribution, weights above 12 MB, and an fp16 that costs anything. Equal checkpoints give equal files.
+``RUN/recipe.yaml`` tells seed and data.
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -28,7 +30,8 @@ from default_attribution import Attribution, attributions_of, listing_hash, noti
 from default_card import write_card
 from default_measures import scores
 from default_scores import Judged, judge, means
-from default_songs import PACK, REAL, Audio, Song, judged_songs, validation_songs
+from default_songs import CONSTRUCTED, EXCERPT, PACK, REAL, Audio, Song, judged_songs, validation_songs
+from default_systems import GAIN
 from mss_cli.datasets.player.pack import STEMS
 from mss_cli.separation.api import Model
 from mss_cli.weights.manifest import FOLDER
@@ -184,8 +187,23 @@ def ship(
     path.chmod(0o644)
     (folder / f"{name}.NOTICE.txt").write_text(notice(name, LICENCE, sources), encoding="utf-8")
     documents.mkdir(parents=True, exist_ok=True)
+    print(readme_rows(judged))
     write_card(documents / f"{name}.md", path, card, sources, judged, halved_db=halved.error_db)
     return path
+
+
+def readme_rows(judged: Judged) -> str:
+    """Rows of the table of the README: uSDR and, in brackets, that of the mixture times the best gain."""
+    lines = []
+    for group, title in (
+        (EXCERPT, "excerpt of `make demo`"),
+        (REAL, "4 recorded songs"),
+        (CONSTRUCTED, "6 constructed songs"),
+    ):
+        sheet = judged.sheet
+        cells = [f"{sheet.mean(judged.name, group, s):.1f} ({sheet.mean(GAIN, group, s):.1f})" for s in STEMS]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _generated(judged: Judged) -> dict[str, float]:
@@ -213,6 +231,9 @@ def main() -> None:
         consistency=arguments.consistency,
     )
     card = read_card(path)
+    if arguments.folder == FOLDER:  # the help names the default
+        with (ROOT / "docs" / "cli.md").open("w", encoding="utf-8") as page:
+            subprocess.run([sys.executable, ROOT / "docs" / "make_cli.py"], check=True, stdout=page)
     real = [card.scores[f"{REAL} {stem}"] for stem in STEMS if f"{REAL} {stem}" in card.scores]
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(card.data)} sources")
     if real:
