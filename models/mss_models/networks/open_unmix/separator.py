@@ -222,9 +222,11 @@ class OpenUnmixSeparator(SeparatorModule):
             spectrum = centered_stft(mixture, self.transform)  # (batch, channel, frame, bin)
             signals = folded.encode(spectrum[..., : self.settings.heard_bins].abs())
             recurred = folded.recur(signals)
+            length = self.window_frames or spectrum.shape[2]
             for item in range(mixture.shape[0]):
                 synthesis, done = CenteredSynthesis(self.transform), 0
-                for window in self.windows(spectrum.shape[2]):
+                for first in range(0, spectrum.shape[2], length):
+                    window = slice(first, first + length)
                     refined = self.estimate(spectrum[item, :, window], signals[window, item], recurred[window, item])
                     part = synthesis.push(refined)
                     estimates[item, ..., done : done + part.shape[-1]] = part
@@ -232,12 +234,11 @@ class OpenUnmixSeparator(SeparatorModule):
                 estimates[item, ..., done:] = synthesis.finish(mixture.shape[-1])
         return estimates
 
-    def windows(self, frames: int) -> list[slice]:
-        """Cut frames into the windows of the filter."""
-        length = self.settings.wiener_frames
-        if length == 0:
-            length = frames if self.settings.wiener_iterations else _DECODED_FRAMES
-        return [slice(first, min(frames, first + length)) for first in range(0, frames, length)]
+    @property
+    def window_frames(self) -> int:
+        """Frames that are decoded and filtered at once; 0 for all."""
+        settings = self.settings
+        return settings.wiener_frames or (0 if settings.wiener_iterations else _DECODED_FRAMES)
 
     def estimate(self, spectrum: Tensor, signals: Tensor, recurred: Tensor) -> Tensor:
         """Estimate the spectrograms of the stems in one window.
