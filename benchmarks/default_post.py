@@ -3,8 +3,9 @@
     python benchmarks/default_post.py [--model NAME_OR_PATH] [--songs 8] [--seconds 20]
 
 Songs are played from the ``valid`` split of the pack; eval-v1 is never read. Each row changes one thing against the
-first. uSDR as means over the songs that have the stem, through the stems as `separate` writes them: `other` takes what
-the others leave. CPU seconds are those of one thread for the whole pass, without loading.
+first. Rows of other loudness tell whether the level should be normalised first. uSDR as means over the songs that have
+the stem, through the stems as `separate` writes them: `other` takes what the others leave. CPU seconds are those of one
+thread for the whole pass, without loading.
 """
 
 import argparse
@@ -45,6 +46,7 @@ class Variant:
     precision: str = "fp32"
     settings: EngineSettings = field(default_factory=EngineSettings)
     after: Callable[[Song, Estimates], Estimates] | None = None
+    gain_db: float = 0.0
 
 
 def refined(song: Song, estimates: Estimates, *, iterations: int) -> Estimates:
@@ -64,6 +66,7 @@ def variants() -> list[Variant]:
     rows += [Variant(f"shifts {shifts}", settings=replace(plain, shifts=shifts)) for shifts in (1, 2)]
     rows.append(Variant("segments of 12 s", settings=replace(plain, segment_seconds=12.0)))
     rows.append(Variant("bf16", precision="bf16"))
+    rows += [Variant(f"songs {gain:+} dB louder", gain_db=gain) for gain in (-20, -10, 10)]
     for iterations in (0, 1):
         rows.append(
             Variant(
@@ -92,7 +95,9 @@ def row(variant: Variant, path: Path, songs: list[Song], folder: Path) -> str:
     spent = seconds = 0.0
     for song in songs:
         started = time.process_time()
-        estimates = loaded.separate_array(song.mixture, RATE, settings=variant.settings)
+        gain = np.float32(10 ** (variant.gain_db / 20))
+        scaled = loaded.separate_array(gain * song.mixture, RATE, settings=variant.settings)
+        estimates = {stem: signal / gain for stem, signal in scaled.items()}
         if variant.after is not None:
             estimates = variant.after(song, estimates)
         spent, seconds = spent + time.process_time() - started, seconds + song.mixture.shape[-1] / RATE
