@@ -9,6 +9,8 @@ from mss_cli.errors import DatasetError
 
 # The subset of tracks that lie in no folder of a subset: the one that museval's stores read.
 DEFAULT_SUBSET = "test"
+# As `separate --pitch` names it beside the vocals, and as a person would.
+_F0 = ("vocals.f0.csv", "f0.csv")
 # Made by file systems in the root of a disk, readable by nobody else.
 _NOT_OURS = frozenset({"lost+found", "System Volume Information"})
 
@@ -89,7 +91,12 @@ def folder_track(folder: Path, subset: str, *, required: tuple[str, ...] = ()) -
         return Track.broken(folder.name, subset, folder, fault_of(error, folder))
     mixture = files.pop(MIXTURE)
     references = tuple((name, Signal((Part(files[name], sixteen_bits=True),))) for name in in_order(tuple(files)))
-    return Track(folder.name, subset, folder, Signal((Part(mixture),)), references, required)
+    return Track(folder.name, subset, folder, Signal((Part(mixture),)), references, required, pitch=find_f0(folder))
+
+
+def find_f0(folder: Path) -> Path | None:
+    """Give the file of the pitch of the vocals that lies beside stems, if there is one."""
+    return next((path for path in (folder / name for name in _F0) if path.is_file()), None)
 
 
 def fault_of(error: DatasetError | OSError, folder: Path) -> Fault:

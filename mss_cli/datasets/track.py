@@ -169,6 +169,8 @@ class Track:
         Stems that every track of the data set has.
     fault : Fault or None
         What was found wrong when the data set was listed; mixture and references are empty then.
+    pitch : Path or None
+        Labels of the pitch of the vocals: lines of `time,frequency`, or `.pv` as iKala has them.
     """
 
     name: str
@@ -178,6 +180,7 @@ class Track:
     references: tuple[tuple[str, Signal], ...]
     required: tuple[str, ...] = ()
     fault: Fault | None = None
+    pitch: Path | None = None
 
     @classmethod
     def broken(cls, name: str, subset: str, path: Path, fault: Fault) -> Self:

@@ -13,12 +13,20 @@ from mss_cli.evaluation.gates import Verdict, check_against, check_comparable, c
 from mss_cli.evaluation.output_folder import claim, held, set_aside
 from mss_cli.evaluation.published import PublishedSystem, chosen_systems
 from mss_cli.evaluation.request import Request, one_of
-from mss_cli.evaluation.requirements import Requirement, check_metrics, check_stems, parse_requirement
+from mss_cli.evaluation.requirements import Requirement, check_metrics, check_pitch, check_stems, parse_requirement
 from mss_cli.evaluation.results import SCORE_KIND, Results, read_results
 from mss_cli.evaluation.run import evaluate
 from mss_cli.evaluation.scores import METRICS
 from mss_cli.evaluation.scoring import SCENARIOS, SCORE_SETS, Scenario, ScoreSet, metrics_of, scorable_stems
-from mss_cli.evaluation.tables import Table, further_table, published_table, score_table, spread_table, with_scope
+from mss_cli.evaluation.tables import (
+    Table,
+    further_table,
+    pitch_table,
+    published_table,
+    score_table,
+    spread_table,
+    with_scope,
+)
 from mss_cli.evaluation.track_job import Job
 from mss_cli.events import Listener, Warned
 from mss_cli.files import make_folder
@@ -66,6 +74,8 @@ def run(request: Request, listener: Listener) -> Outcome:
         tables.append(spread_table(done.results))
     if done.results.further_metrics:
         tables.append(further_table(done.results))
+    if done.results.tells_pitch:
+        tables.append(pitch_table(done.results))
     systems = chosen_systems(request.published, done.results)
     if systems:
         tables.append(published_table(done.results, systems))
@@ -105,6 +115,7 @@ def _check_gates(gates: _Gates, tracks: Sequence[Track], scenario: Scenario, sco
     stems = scorable_stems([track.stems for track in tracks], scenario)
     if stems:  # else no track is whole, and the run will say why
         check_stems(gates.requirements, stems)
+    check_pitch(gates.requirements, labelled=any(track.pitch is not None for track in tracks))
     keys = _keys(tracks)
     if gates.expected is not None:
         metrics = [metric for metric in metrics_of(score_set) if metric in METRICS]

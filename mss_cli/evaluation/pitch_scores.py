@@ -1,14 +1,15 @@
-"""Scores of an f0 file against labels of a data set or of ours."""
+"""Scores of the pitch of vocals against labels of a data set or of ours."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mss_cli.errors import InputError
+from mss_cli.evaluation.pitch_values import PitchScores
 from mss_cli.pitch.f0_file import read_f0
-from mss_models.metrics.pitch import MelodyScores, PitchTrack, melody_scores
 
 _FRAME_SECONDS = 0.032  # of iKala's labels, the first at time 0
 _A4_NUMBER, _A4_HZ = 69, 440.0
@@ -16,10 +17,36 @@ _A4_NUMBER, _A4_HZ = 69, 440.0
 Times = NDArray[np.float64]
 
 
-def score_f0(estimate: Path, labels: Path) -> MelodyScores:
-    """Score an f0 file: raw pitch, raw chroma and overall accuracy, 50 cents.
+@dataclass(frozen=True, slots=True, eq=False)
+class F0:
+    """The pitch of one voice.
 
-    A frame of the estimate without a pitch has none to be right by: raw pitch accuracy then counts it as wrong.
+    Attributes
+    ----------
+    times, frequencies : float64 arrays of shape (frame,), seconds and Hz
+        Times rise from 0 or later; 0 Hz where there is no pitch.
+    """
+
+    times: Times
+    frequencies: Times
+
+    @classmethod
+    def read(cls, path: Path) -> "F0":
+        """Read a file; see `read_labels`.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or its times do not rise from 0 or later.
+        """
+        times, frequencies = read_labels(path)
+        if times[0] < 0 or (np.diff(times) <= 0).any():
+            raise InputError("times do not rise from 0 or later", path=str(path), hint="sort its lines by time")
+        return cls(times, frequencies)
+
+
+def score_f0(estimate: Path, labels: Path) -> PitchScores:
+    """Score an f0 file; see `score_pitch`.
 
     Parameters
     ----------
@@ -30,19 +57,44 @@ def score_f0(estimate: Path, labels: Path) -> MelodyScores:
 
     Returns
     -------
-    MelodyScores
+    PitchScores
 
     Raises
     ------
     InputError
-        If a file cannot be read, or its times do not rise from 0 or later.
+        As `F0.read`.
     """
-    tracks = []
-    for path, (times, frequencies) in ((labels, read_labels(labels)), (estimate, read_f0(estimate))):
-        if times[0] < 0 or (np.diff(times) <= 0).any():
-            raise InputError("times do not rise from 0 or later", path=str(path), hint="sort its lines by time")
-        tracks.append(PitchTrack(torch.from_numpy(times.copy()), torch.from_numpy(frequencies.copy())))
-    return melody_scores(*tracks)
+    return score_pitch(F0.read(estimate), F0.read(labels))
+
+
+def score_pitch(estimate: F0, labels: F0) -> PitchScores:
+    """Score the pitch of one voice: raw pitch, raw chroma and overall accuracy, 50 cents, and voicing.
+
+    A frame of the estimate without a pitch has none to be right by: raw pitch accuracy then counts it as wrong.
+
+    Parameters
+    ----------
+    estimate, labels : F0
+
+    Returns
+    -------
+    PitchScores
+        Of `mss_models.metrics.pitch.melody_scores`, with NaN for shares of no frames.
+    """
+    import torch
+
+    from mss_models.metrics.pitch import PitchTrack, melody_scores
+
+    tracks = [PitchTrack(torch.tensor(f0.times), torch.tensor(f0.frequencies)) for f0 in (labels, estimate)]
+    scores = melody_scores(*tracks)
+    voiced, unvoiced = bool((labels.frequencies > 0).any()), bool((labels.frequencies <= 0).any())
+    return PitchScores(
+        raw_pitch_accuracy=scores.raw_pitch_accuracy if voiced else math.nan,
+        raw_chroma_accuracy=scores.raw_chroma_accuracy if voiced else math.nan,
+        overall_accuracy=scores.overall_accuracy,
+        voicing_recall=scores.voicing_recall if voiced else math.nan,
+        voicing_false_alarm=scores.voicing_false_alarm if unvoiced else math.nan,
+    )
 
 
 def read_labels(path: Path) -> tuple[Times, Times]:

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mss_cli.datasets.track import VOCALS
 from mss_cli.errors import UsageError
 from mss_cli.evaluation.aggregate import Rule
+from mss_cli.evaluation.pitch_values import HIGHER_IS_BETTER, PITCH_METRICS
 from mss_cli.evaluation.scores import FURTHER_METRICS, METRICS
 
 _FORM: Final = re.compile(r"(?P<stem>[^.=]+)(\.(?P<metric>[^.=]+))?(\.(?P<rule>[^.=]+))?=(?P<least>.+)")
@@ -22,7 +24,7 @@ def _word(metric: str) -> str:
 
 # As users write them: sdr, si_sdr, sdr_v3, log_wmse ...
 _METRICS: Final[Mapping[str, str]] = {
-    _word(metric): metric for metric in (*METRICS, "uSDR", "SI-SDR", *FURTHER_METRICS)
+    _word(metric): metric for metric in (*METRICS, "uSDR", "SI-SDR", *FURTHER_METRICS, *HIGHER_IS_BETTER)
 }
 # Over the frames of a track, then over tracks. The short words are those of published tables.
 _RULES: Final[Mapping[str, tuple[Rule, Rule]]] = {
@@ -33,7 +35,7 @@ _RULES: Final[Mapping[str, tuple[Rule, Rule]]] = {
     "median_of_means": (Rule.MEAN, Rule.MEDIAN),
     "mean_of_means": (Rule.MEAN, Rule.MEAN),
 }
-_UNITS: Final[Mapping[str, str]] = {"log-WMSE": "", "bleedless": "", "fullness": ""}
+_UNITS: Final[Mapping[str, str]] = dict.fromkeys(("log-WMSE", "bleedless", "fullness", *PITCH_METRICS), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Requirement:
     rule : Rule
         Over tracks.
     least : float
-        In dB, but for log-WMSE, bleedless and fullness, which have no unit.
+        In dB, but for log-WMSE, bleedless, fullness and the shares of `PITCH_METRICS`, which have no unit.
     frames_rule : Rule
         Over the frames of each track.
     """
@@ -114,9 +116,34 @@ def check_metrics(requirements: Sequence[Requirement], metrics: Collection[str],
         Naming the first.
     """
     for wanted in requirements:
-        if wanted.metric not in metrics:
+        if wanted.metric not in (*metrics, *PITCH_METRICS):
             problem = f"`--scores {scores}` does not make {wanted.metric}, which `--fail-under` requires"
             raise UsageError(problem, hint="add `--scores all`" if wanted.metric in FURTHER_METRICS else _FULL)
+
+
+def check_pitch(requirements: Sequence[Requirement], *, labelled: bool) -> None:
+    """Refuse a requirement of a pitch that no track has labels of, or that is not the vocals'.
+
+    Parameters
+    ----------
+    requirements : sequence of Requirement
+    labelled : bool
+        Whether a track has labels.
+
+    Raises
+    ------
+    UsageError
+        Naming the first.
+    """
+    for wanted in requirements:
+        if wanted.metric not in PITCH_METRICS:
+            continue
+        if wanted.stem != VOCALS:
+            problem = f"`--fail-under` requires {wanted.metric} of `{wanted.stem}`"
+            raise UsageError(problem, hint=f"pitch is scored of `{VOCALS}` only")
+        if not labelled:
+            problem = f"`--fail-under` requires {wanted.metric}, and no track has labels of pitch"
+            raise UsageError(problem, hint="put `f0.csv` beside the true stems")
 
 
 def check_stems(requirements: Sequence[Requirement], stems: Sequence[str]) -> None:

@@ -13,9 +13,10 @@ from typing import Final, NoReturn
 
 import numpy as np
 
-from mss_cli.datasets.track import in_order
+from mss_cli.datasets.track import VOCALS, in_order
 from mss_cli.errors import InputError
 from mss_cli.evaluation.aggregate import Rule, combine, summarize
+from mss_cli.evaluation.pitch_values import PITCH_METRICS
 from mss_cli.evaluation.scores import (
     FURTHER_METRICS,
     METRICS,
@@ -97,6 +98,11 @@ class Results:
         found = {score.metric for track in self.tracks for stem in track.stems for score in stem.further}
         return tuple(metric for metric in FURTHER_METRICS if metric in found)
 
+    @property
+    def tells_pitch(self) -> bool:
+        """Whether any track has scores of pitch."""
+        return any(track.pitch is not None for track in self.tracks)
+
     def of(self, stem: str) -> list[StemScores]:
         """Scores of one stem, track by track."""
         return [scores for track in self.tracks for scores in track.stems if scores.stem == stem]
@@ -106,7 +112,13 @@ class Results:
         return ", ".join(sorted({scores.scenario for scores in self.of(stem)}))
 
     def per_track(self, stem: str, metric: str, rule: Rule = Rule.MEDIAN) -> dict[tuple[str, str], float]:
-        """Score per track, by (subset, track): median or mean of frames, or the one number of other metrics."""
+        """Score per track, by (subset, track): median or mean of frames, or the one number of other metrics.
+
+        `PITCH_METRICS` are of the vocals.
+        """
+        if metric in PITCH_METRICS:
+            known = {} if stem != VOCALS else {(t.subset, t.name): t.pitch for t in self.tracks if t.pitch is not None}
+            return {key: scores.value(metric) for key, scores in known.items()}
         return {
             (track.subset, track.name): scores.of_track(metric, rule)
             for track in self.tracks
@@ -167,6 +179,8 @@ def to_text(results: Results) -> str:
         "tracks": [to_json(track) for track in results.tracks],
         "summary": {stem: _summary(results, stem) for stem in results.stems},
     }
+    if results.tells_pitch:
+        document["pitch"] = {metric: _over_tracks(results, VOCALS, metric) for metric in PITCH_METRICS}
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     # Of a stem or system whose name is not UTF-8: the file must be.
     return _NO_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -175,35 +189,40 @@ def to_text(results: Results) -> str:
 def _summary(results: Results, stem: str) -> dict[str, Json]:
     entry: dict[str, Json] = {"scenario": results.scenario_of(stem)}
     for metric in (*results.metrics, "uSDR", "SI-SDR", *results.further_metrics):
-        values = np.array(list(results.medians(stem, metric).values()), np.float64)
-        over = summarize(values)
-        interval = bootstrap_interval(values)
-        figures: dict[str, Json] = {
-            "ci95": [number(interval.low), number(interval.high)],
-            "deviation": number(over.deviation),
-            "lower_quartile": number(over.lower_quartile),
-            "maximum": number(over.maximum),
-            "minimum": number(over.minimum),
-            "scored_tracks": over.tracks,
-            "tracks": len(values),
-            "upper_quartile": number(over.upper_quartile),
-        }
+        figures = _over_tracks(results, stem, metric)
         if metric in METRICS:
             frames = [
                 column.values for scores in results.of(stem) for column in scores.frames if column.metric == metric
             ]
-            figures["median_of_medians"] = number(over.median)
-            figures["mean_of_medians"] = number(over.mean)
+            figures["median_of_medians"] = figures.pop("median")
+            figures["mean_of_medians"] = figures.pop("mean")
             figures["median_of_means"] = number(results.value(stem, metric, frames_rule=Rule.MEAN))
             figures["mean_of_means"] = number(results.value(stem, metric, Rule.MEAN, frames_rule=Rule.MEAN))
             figures["frames"] = sum(len(values) for values in frames)
             figures["nan_frames"] = sum(not math.isfinite(value) for values in frames for value in values)
-        else:
-            figures["median"], figures["mean"] = number(over.median), number(over.mean)
         if metric == "NSDR":
             figures["gnsdr"] = number(results.weighted_mean(stem, metric))
         entry[metric] = figures
     return entry
+
+
+def _over_tracks(results: Results, stem: str, metric: str) -> dict[str, Json]:
+    """Describe the one number per track of a metric."""
+    values = np.array(list(results.medians(stem, metric).values()), np.float64)
+    over = summarize(values)
+    interval = bootstrap_interval(values)
+    return {
+        "ci95": [number(interval.low), number(interval.high)],
+        "deviation": number(over.deviation),
+        "lower_quartile": number(over.lower_quartile),
+        "maximum": number(over.maximum),
+        "mean": number(over.mean),
+        "median": number(over.median),
+        "minimum": number(over.minimum),
+        "scored_tracks": over.tracks,
+        "tracks": len(values),
+        "upper_quartile": number(over.upper_quartile),
+    }
 
 
 def to_csv(results: Results) -> str:
@@ -223,6 +242,11 @@ def to_csv(results: Results) -> str:
             whole += [(score.metric, score.value) for score in stem.further]
             for name, value in whole:
                 writer.writerow([*base, name, _cell(value), _cell(value), "", "", stem.reason or ""])
+        if track.pitch is not None:
+            base = [*map(readable, (track.subset, track.name)), VOCALS, ""]
+            for metric in PITCH_METRICS:
+                cell = _cell(track.pitch.value(metric))
+                writer.writerow([*base, metric, cell, cell, "", "", ""])
     return text.getvalue()
 
 

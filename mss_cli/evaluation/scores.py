@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from mss_cli.evaluation.aggregate import Rule, combine
+from mss_cli.evaluation.pitch_values import PitchScores
 from mss_cli.events import Json
 
 Metric = Literal["SDR", "ISR", "SIR", "SAR"]
@@ -127,6 +128,8 @@ class TrackScores:
     sample_rate : int, Hz
         A frame is one second.
     stems : tuple of StemScores
+    pitch : PitchScores or None
+        Of the vocals, where the track has labels and the system tells a pitch.
     """
 
     name: str
@@ -134,6 +137,7 @@ class TrackScores:
     samples: int
     sample_rate: int
     stems: tuple[StemScores, ...]
+    pitch: PitchScores | None = None
 
 
 def museval_json(track: TrackScores, *, version: str) -> str:
@@ -187,9 +191,11 @@ def to_json(track: TrackScores) -> dict[str, Json]:
 
     A name that is not UTF-8 is written readably as `name`, and byte by byte, base64, as `name_b64`.
     """
+    pitch: dict[str, Json] = {} if track.pitch is None else {"pitch": track.pitch.to_json()}
     return {
         **_text("name", track.name),
         **_text("subset", track.subset),
+        **pitch,
         "samples": track.samples,
         "sample_rate": track.sample_rate,
         "stems": {stem.stem: _stem_json(stem) for stem in track.stems},
@@ -261,7 +267,8 @@ def _track(entry: dict[str, Json]) -> TrackScores:
     if not isinstance(samples, int) or not isinstance(rate, int):
         raise ValueError("samples and sample_rate must be whole numbers")
     stems = [_stem(name, _object(value)) for name, value in _object(entry["stems"]).items()]
-    return TrackScores(_text_of(entry, "name"), _text_of(entry, "subset"), samples, rate, tuple(stems))
+    pitch = PitchScores.from_json(_object(entry["pitch"])) if "pitch" in entry else None
+    return TrackScores(_text_of(entry, "name"), _text_of(entry, "subset"), samples, rate, tuple(stems), pitch)
 
 
 def _stem(name: str, entry: dict[str, Json]) -> StemScores:

@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mss_cli.datasets.folders import audio_files
+from mss_cli.datasets.folders import audio_files, find_f0
 from mss_cli.datasets.track import ACCOMPANIMENT, MIXTURE, Part, Signal, Track, aligned, files_fingerprint
 from mss_cli.errors import DatasetError, InputError, MemoryExhausted
+from mss_cli.evaluation.pitch_scores import F0
 from mss_cli.evaluation.request import SystemRequest
 from mss_cli.events import Json, Listener, TrackProgress, Warned
 from mss_cli.separation.scratch import Scratch
@@ -39,10 +41,13 @@ class Estimates:
         Each gives the blocks of a stem, (channel, sample) float32, from the start, any number of times.
     files : mapping of str to Path
         Where a stem was read from; none if it was computed.
+    pitch : callable or None
+        Gives the pitch of the vocals; None if the system tells none, or nobody has labels to score it by.
     """
 
     signals: Mapping[str, Callable[[], Iterator[Block]]]
     files: Mapping[str, Path] = field(default_factory=dict)
+    pitch: Callable[[], F0] | None = None
 
 
 class System(Protocol):
@@ -148,7 +153,8 @@ class EstimatesFolder:
 
     def fingerprint(self, track: Track) -> str:
         """Size and time of every file."""
-        return files_fingerprint(tuple(self._files(track).values()))
+        pitch = self._pitch(track)
+        return files_fingerprint((*self._files(track).values(), *([] if pitch is None else [pitch])))
 
     @contextmanager
     def estimates(self, track: Track, scratch: Path, listener: Listener) -> Iterator[Estimates]:
@@ -169,11 +175,19 @@ class EstimatesFolder:
             if own_rate != rate:
                 listener(Warned(f"at {own_rate} Hz: resampled to the {rate} Hz of the references", path))
                 signals[stem] = _resampled(signal, own_rate, rate, channels)
-        yield Estimates(signals, files)
+        pitch = self._pitch(track)
+        yield Estimates(signals, files, pitch=None if pitch is None else partial(F0.read, pitch))
+
+    def _folders(self, track: Track) -> tuple[Path, Path]:
+        return self.folder / track.subset / track.name, self.folder / track.name
+
+    def _pitch(self, track: Track) -> Path | None:
+        if track.pitch is None:
+            return None
+        return next(filter(None, map(find_f0, self._folders(track))), None)
 
     def _files(self, track: Track) -> dict[str, Path]:
-        folders = (self.folder / track.subset / track.name, self.folder / track.name)
-        found = next((files for files in map(audio_files, folders) if files), {})
+        found = next((files for files in map(audio_files, self._folders(track)) if files), {})
         named = {_ALIASES.get(stem, stem): path for stem, path in found.items() if stem != MIXTURE}
         return dict(sorted(named.items()))
 
@@ -214,8 +228,6 @@ class ModelSystem:
     def estimates(self, track: Track, scratch: Path, listener: Listener) -> Iterator[Estimates]:
         """Separate the mixture into a temporary file of floats."""
         track.check_mixture()
-        import torch
-
         from mss_cli.separation.stems import StemChoice, plan_stems
 
         rate, channels = track.mixture.form()
@@ -223,18 +235,45 @@ class ModelSystem:
         pairs = self.engine.estimate(track.mixture.blocks, self.engine_settings, sample_rate=rate, channels=channels)
         seconds, samples, told = track.mixture.seconds(), 0, time.monotonic()
         with Scratch(scratch, outputs=len(plan.parts), channels=channels) as made:
-            try:
-                with closing(pairs):
-                    for mixture, estimates in pairs:
-                        made.append(plan.apply(mixture, estimates))
-                        samples += mixture.shape[-1]
-                        if time.monotonic() - told >= _PROGRESS_SECONDS:
-                            told = time.monotonic()
-                            listener(TrackProgress(track.path, samples / rate, seconds))
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                hint = "use `--segment-seconds` with less, or `--device cpu`"
-                raise MemoryExhausted("out of memory", path=str(track.path), hint=hint) from error
-            yield _from_scratch(made, plan.names)
+            with _enough_memory(track), closing(pairs):
+                for mixture, estimates in pairs:
+                    made.append(plan.apply(mixture, estimates))
+                    samples += mixture.shape[-1]
+                    if time.monotonic() - told >= _PROGRESS_SECONDS:
+                        told = time.monotonic()
+                        listener(TrackProgress(track.path, samples / rate, seconds))
+            yield replace(_from_scratch(made, plan.names), pitch=self._pitch(track))
+
+    def _pitch(self, track: Track) -> Callable[[], F0] | None:
+        """Give the pitch that the separator itself hears in the mixture, if it tells any."""
+        if track.pitch is None:
+            return None
+        from mss_cli.pitch.hearing import hear
+        from mss_cli.pitch.separator_teacher import own_pitch
+
+        teacher = own_pitch(self.engine.separator, self.engine.device)
+        if teacher is None:
+            return None
+
+        def told() -> F0:
+            with _enough_memory(track):
+                heard = hear(teacher, track.mixture.blocks, sample_rate=track.mixture.form()[0])
+            frequencies = heard.frequencies[0].astype(np.float64)
+            return F0(heard.hop_seconds * np.arange(frequencies.size), frequencies)
+
+        return told
+
+
+@contextmanager
+def _enough_memory(track: Track) -> Iterator[None]:
+    """Say what to do where the memory of the device is too small."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        hint = "use `--segment-seconds` with less, or `--device cpu`"
+        raise MemoryExhausted("out of memory", path=str(track.path), hint=hint) from error
 
 
 def open_system(request: SystemRequest, listener: Listener) -> System:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mss_cli.datasets.track import VOCALS
 from mss_cli.evaluation.aggregate import Rule, summarize
+from mss_cli.evaluation.pitch_values import PITCH_METRICS
 from mss_cli.evaluation.published import KINDS, PublishedSystem
 from mss_cli.evaluation.results import Results
 
@@ -136,6 +138,26 @@ def further_table(results: Results) -> Table:
         "log-WMSE: no unit, 73.68 at most, at 44.1 kHz only; bleedless, fullness: 0 to 100",
     )
     return Table(f"further scores: {heading(results)}", ("stem", *metrics, "GNSDR"), tuple(rows), notes)
+
+
+def pitch_table(results: Results) -> Table:
+    """Show how right the pitch of the vocals is, over the tracks that have labels of it."""
+    rows = []
+    for metric in PITCH_METRICS:
+        over = summarize(np.array(list(results.medians(VOCALS, metric).values()), np.float64))
+        figures = (over.mean, over.deviation, over.minimum, over.maximum, over.median)
+        rows.append((metric, *map(_share, figures), f"{over.tracks} of {len(results.tracks)}"))
+    columns = ("share of frames", "mean", "deviation", "minimum", "maximum", "median", "tracks")
+    notes = (
+        "RPA, RCA: raw pitch and raw chroma accuracy, of voiced frames, 50 cents; OA: overall accuracy, of all frames; "
+        "VR, VFA: voicing recall and false alarm, of voiced and of unvoiced frames",
+        "at the times of the labels, as mir_eval.melody; one number per track",
+    )
+    return Table(f"pitch of the vocals: {heading(results)}", columns, tuple(rows), notes)
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else MISSING
 
 
 def published_table(results: Results, systems: Sequence[PublishedSystem]) -> Table:

@@ -8,15 +8,17 @@ import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mss_cli.datasets.track import ACCOMPANIMENT, Track, in_order
+from mss_cli.datasets.track import ACCOMPANIMENT, Track, files_fingerprint, in_order
 from mss_cli.errors import ExitCode, MssError
 from mss_cli.evaluation.pairing import pair
+from mss_cli.evaluation.pitch_scores import F0, score_pitch
+from mss_cli.evaluation.pitch_values import PitchScores
 from mss_cli.evaluation.request import SystemRequest
 from mss_cli.evaluation.results import SystemInfo, write_text
 from mss_cli.evaluation.saved_estimates import SavedEstimates
 from mss_cli.evaluation.scores import FOUR_STEMS, PAIR, TrackScores, from_json, museval_json, to_json
 from mss_cli.evaluation.scoring import SCORER_VERSION, Scenario, ScoreSet, plan_groups, score
-from mss_cli.evaluation.systems import System, open_system
+from mss_cli.evaluation.systems import Estimates, System, open_system
 from mss_cli.events import Event, InternalError, Json, Listener, TrackStarted, Warned, WeightsReady
 from mss_cli.files import make_folder, output_error
 from mss_cli.version import version
@@ -167,12 +169,13 @@ class Scorer:
             pairs = pair(track, estimates, self._listen)
             groups = plan_groups(pairs.stems, self._job.scenario)
             stems, samples = score(pairs, groups, self._job.score_set)
+            pitch = _pitch(track, estimates)
             if saved is not None:
                 saved.write(estimates.signals, sample_rate=pairs.sample_rate, channels=pairs.channels)
         for one in stems:
             if one.reason is not None:
                 self._listen(Warned(f"`{one.stem}` is not scored: {one.reason}", track.path))
-        scores = TrackScores(track.name, track.subset, samples, pairs.sample_rate, stems)
+        scores = TrackScores(track.name, track.subset, samples, pairs.sample_rate, stems, pitch)
         self._warn_missing(track, scores)
         content: Json = {"fingerprint": mark, "scores": to_json(scores)}
         # The record first: museval's file can be made of it again, but not it of museval's file.
@@ -212,7 +215,15 @@ class Scorer:
 
     def _fingerprint(self, track: Track, system: System, info: SystemInfo) -> str:
         how: list[Json] = [SCORER_VERSION, self._job.scenario, self._job.score_set, list(track.required)]
-        return _hash([*how, *_origin(track, system, info)])
+        labels: list[Json] = [] if track.pitch is None else [files_fingerprint([track.pitch])]
+        return _hash([*how, *_origin(track, system, info), *labels])
+
+
+def _pitch(track: Track, estimates: Estimates) -> PitchScores | None:
+    """Score the pitch of the vocals, where somebody tells it and somebody knows it."""
+    if track.pitch is None or estimates.pitch is None:
+        return None
+    return score_pitch(estimates.pitch(), F0.read(track.pitch))
 
 
 def _origin(track: Track, system: System, info: SystemInfo) -> list[Json]:

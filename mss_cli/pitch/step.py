@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mss_cli.audio.channels import fold
-from mss_cli.audio.resample import resample
-from mss_cli.pitch.estimate import read_pitches
 from mss_cli.pitch.f0_file import save_f0
+from mss_cli.pitch.hearing import hear
 from mss_cli.pitch.midi import save_midi
 from mss_cli.pitch.notes import find_notes
 from mss_cli.pitch.picture import save_picture
@@ -91,17 +89,7 @@ class PitchStep:
         OutputError
             If one cannot be written.
         """
-        teacher = self.teacher
-
-        def heard() -> Iterator[Block]:
-            mono = (fold(block, 1) for block in blocks())
-            return (block[0] for block in resample(mono, sample_rate, teacher.sample_rate, 1))
-
-        estimate = read_pitches(
-            teacher.pieces(heard),
-            hop_seconds=teacher.hop_samples / teacher.sample_rate,
-            threshold=teacher.threshold,
-        )
+        estimate = hear(self.teacher, blocks, sample_rate=sample_rate)
         save_f0(estimate, temporary.f0)
         save_midi(find_notes(estimate), temporary.midi)
         save_picture(estimate, temporary.picture, title=title)

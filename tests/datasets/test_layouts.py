@@ -36,6 +36,21 @@ def test_the_voice_is_on_the_right_and_the_mixture_is_the_sum(tmp_path, name):
     assert track.mixture.form() == (16000, 1)
 
 
+def test_labels_of_pitch_lie_beside_the_clips_of_ikala_and_the_stems_of_folders(tmp_path):
+    for clip in ("1_verse", "2_chorus"):
+        write_pair(tmp_path / "ikala" / "Wavfile" / f"{clip}.wav")
+    (tmp_path / "ikala" / "PitchLabel").mkdir()
+    labels = tmp_path / "ikala" / "PitchLabel" / "2_chorus.pv"
+    labels.write_text("0\n69\n")
+    assert [track.pitch for track in open_dataset("ikala", root=tmp_path / "ikala").tracks] == [None, labels]
+    for name, files in (("a", ()), ("b", ("f0.csv",)), ("c", ("f0.csv", "vocals.f0.csv"))):
+        write_folder(tmp_path / "songs" / name, seconds=0.1)
+        for file in files:
+            (tmp_path / "songs" / name / file).write_text("0,220\n")
+    found = [track.pitch and track.pitch.name for track in open_dataset("folders", root=tmp_path / "songs").tracks]
+    assert found == [None, "f0.csv", "vocals.f0.csv"]
+
+
 def write_medleydb(root, *, coefficients=None):
     made = stems(seconds=0.1)
     folder = root / "Audio" / "A_Song"

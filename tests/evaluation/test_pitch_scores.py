@@ -3,6 +3,7 @@ import pytest
 
 from mss_cli.errors import InputError
 from mss_cli.evaluation.pitch_scores import read_labels, score_f0
+from mss_cli.evaluation.pitch_values import PitchScores
 
 
 def write(path, times, frequencies):
@@ -56,3 +57,13 @@ def test_times_that_fall_are_refused_by_name(tmp_path):
     bad = write(tmp_path / "bad.csv", [0.1, 0.0], [220.0, 220.0])
     with pytest.raises(InputError, match=r"bad\.csv: times do not rise"):
         score_f0(bad, good)
+
+
+def test_shares_of_no_frames_are_no_numbers(tmp_path):
+    times = [0.0, 0.1]
+    silent, voiced = write(tmp_path / "silent.csv", times, [0, 0]), write(tmp_path / "voiced.csv", times, [220, 220])
+    of_silence, of_voice = score_f0(voiced, silent), score_f0(voiced, voiced)
+    assert np.isnan([of_silence.raw_pitch_accuracy, of_silence.raw_chroma_accuracy, of_silence.voicing_recall]).all()
+    assert (of_silence.overall_accuracy, of_silence.voicing_false_alarm) == (0, 1)
+    assert np.isnan(of_voice.voicing_false_alarm)
+    assert PitchScores.from_json(of_voice.to_json()).raw_pitch_accuracy == 1
