@@ -36,7 +36,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
-        self._heads, self._dropout = heads, dropout
+        self.heads, self._dropout = heads, dropout
 
     def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
         """Give what each step of `asking`, (batch, step, width), finds in `asked`, (batch, other step, width)."""
@@ -47,7 +47,7 @@ class Attention(nn.Module):
             weight, bias = self.in_proj_weight, self.in_proj_bias
             query = functional.linear(asking, weight[:width], bias[:width])
             parts = (query, *functional.linear(asked, weight[width:], bias[width:]).chunk(2, dim=-1))
-        query, key, value = (torch.unflatten(part, -1, (self._heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (torch.unflatten(part, -1, (self.heads, -1)).transpose(1, 2) for part in parts)
         dropout = self._dropout if self.training else 0.0
         found = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         result: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))

@@ -84,11 +84,11 @@ class HybridDemucs(nn.Module):
             bins = levels[0].bins // levels[0].stride
             self.freq_emb = FrequencyEmbedding(bins, levels[0].planes)
         self.crosstransformer: CrossTransformer | None = None
-        self._resampled = False
+        self.resampled = False
         if settings.transformer is not None:
             width, bottom = levels[-1].planes, settings.transformer.bottom_channels
             if bottom:
-                self._resampled = True
+                self.resampled = True
                 self.channel_upsampler, self.channel_downsampler = _pointwise(width, bottom), _pointwise(bottom, width)
                 self.channel_upsampler_t = _pointwise(width, bottom)
                 self.channel_downsampler_t = _pointwise(bottom, width)
@@ -214,7 +214,7 @@ class HybridDemucs(nn.Module):
 
     def _couple(self, transformer: CrossTransformer, planes: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
         """Let the branches attend to each other; (batch, channel, bin, frame), (batch, channel, step) stay so."""
-        if not self._resampled:
+        if not self.resampled:
             both: tuple[Tensor, Tensor] = transformer(planes, line)
             return both
         shape = planes.shape[-2:]

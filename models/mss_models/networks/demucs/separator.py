@@ -1,16 +1,20 @@
 """Makes a hybrid Demucs a `Separator`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mss_models.networks.demucs.hybrid import HybridDemucs
+from mss_models.networks.demucs.lean import LeanHybridDemucs
 from mss_models.networks.demucs.settings import HybridSettings
 from mss_models.networks.front_end import check_mixture
 from mss_models.networks.network_separator import SeparatorModule, Signature
 from mss_models.separator import Precision
 from mss_models.stft import StftSettings
+
+_DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
@@ -26,7 +30,7 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         Sizes.
     """
 
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
 
     def __init__(self, settings: HybridSettings) -> None:
         signature = Signature(
@@ -39,7 +43,7 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         )
         SeparatorModule.__init__(self, signature)
         self.build(settings)
-        self._prepared: HybridDemucs | None = None
+        self._prepared: LeanHybridDemucs | None = None
 
     def forget_prepared(self) -> None:
         """Drop the prepared copy, because weights change."""
@@ -73,7 +77,8 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         network.load_state_dict(self.state_dict())
         if self.stems != self.settings.stems:
             network.keep_stems(self.stems)
-        self._prepared = network.requires_grad_(False).eval().to(device)
+        network.requires_grad_(False).eval().to(device)
+        self._prepared = LeanHybridDemucs(network, _DTYPES[precision])
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Estimate the stems; see `mss_models.separator.Separator.separate`."""
@@ -83,5 +88,5 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         # Made outside, so that the caller may change it in place: inference tensors forbid that.
         estimates = mixture.new_empty(mixture.shape[0], len(self.stems), *mixture.shape[1:])
         with torch.inference_mode():
-            estimates.copy_(self._prepared(mixture))
+            self._prepared.separate_into(estimates, mixture)
         return estimates

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mss_models.stft import StftSettings, istft, stft
 
 # Frames of the plain transform that lie before the first one, and behind the last one.
-_OUTSIDE = 3
+OUTSIDE = 3
 
 
 def demucs_spectrum(signal: Tensor, settings: StftSettings) -> Tensor:
@@ -36,7 +36,7 @@ def demucs_spectrum(signal: Tensor, settings: StftSettings) -> Tensor:
     lead = hop // 2 * 3
     tail = lead + -samples % hop
     mirrored = _mirror(signal, lead, tail)
-    spectrum = stft(mirrored, settings)[..., :-1, _OUTSIDE : _OUTSIDE + -(-samples // hop)]
+    spectrum = stft(mirrored, settings)[..., :-1, OUTSIDE : OUTSIDE + -(-samples // hop)]
     return spectrum * (1 / math.sqrt(settings.n_fft))
 
 
@@ -60,8 +60,8 @@ def demucs_signal(spectrum: Tensor, settings: StftSettings, samples: int) -> Ten
     hop = settings.hop_length
     lead = hop // 2 * 3
     # With frames of zeros around, and a highest bin of zeros.
-    whole = functional.pad(torch.view_as_real(spectrum), (0, 0, _OUTSIDE, _OUTSIDE, 0, 1))
-    length = spectrum.shape[-1] * hop + _OUTSIDE * hop
+    whole = functional.pad(torch.view_as_real(spectrum), (0, 0, OUTSIDE, OUTSIDE, 0, 1))
+    length = spectrum.shape[-1] * hop + OUTSIDE * hop
     signal = istft(torch.view_as_complex(whole), settings, length)
     return signal[..., lead : lead + samples] * math.sqrt(settings.n_fft)
 
