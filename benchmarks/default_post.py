@@ -1,6 +1,6 @@
 """What may follow the network, on played validation songs: consistency, overlap, shifts, Wiener filter; score and cost.
 
-    python benchmarks/default_post.py [--model NAME_OR_PATH] [--songs 8] [--seconds 20]
+    python benchmarks/default_post.py [--model NAME_OR_PATH] [--songs 8] [--seconds 20] [--only WORDS]
 
 Songs are played from the ``valid`` split of the pack; eval-v1 is never read. Each row changes one thing against the
 first. Rows of other loudness tell whether the level should be normalised first. uSDR as means over the songs that have
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--songs", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these words in their names")
     parser.add_argument("--pack", type=Path, default=PACK)
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "default-scores")
     arguments = parser.parse_args()
@@ -128,6 +129,8 @@ def main() -> None:
     print(f"| variant | {' | '.join(STEMS)} | mean | CPU s per s |\n{'|---' * (len(STEMS) + 3)}|")
     with tempfile.TemporaryDirectory() as folder:
         for variant in variants():
+            if not any(word in variant.name for word in arguments.only):
+                continue
             print(row(variant, path, songs, Path(folder)), flush=True)
 
 
