@@ -4,26 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mss_cli.errors import UsageError
-from mss_cli.files import output_error
 from mss_cli.pitch.estimate import PitchEstimate
+from mss_cli.pitch.figure import drawable, new_figure, save_png
 
 _TICKS_HZ = (50, 100, 200, 400, 800, 1600)
-
-
-def check_drawable() -> None:
-    """Refuse the picture before any work where matplotlib is not installed.
-
-    Raises
-    ------
-    UsageError
-        Naming the extra to install.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        hint = "install it with `pip install 'mss-cli[plot]'`"
-        raise UsageError("`--pitch` draws the salience and needs matplotlib", hint=hint)
 
 
 def save_picture(estimate: PitchEstimate, target: Path, *, title: str) -> None:
@@ -42,14 +26,10 @@ def save_picture(estimate: PitchEstimate, target: Path, *, title: str) -> None:
     OutputError
         If it cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     from mss_models.salience import BINS, BINS_PER_OCTAVE, LOWEST_HZ
 
     hop = estimate.hop_seconds
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 5)
     axes = figure.subplots()
     width = estimate.columns.shape[1] * estimate.frames_per_column * hop
     image = axes.imshow(
@@ -70,9 +50,5 @@ def save_picture(estimate: PitchEstimate, target: Path, *, title: str) -> None:
     axes.set_yticks([BINS_PER_OCTAVE * np.log2(tick / LOWEST_HZ) for tick in _TICKS_HZ], [f"{t} Hz" for t in _TICKS_HZ])
     axes.set_xlabel("seconds")
     axes.legend(loc="upper right", fontsize=8)
-    axes.set_title(title.replace("$", r"\$").encode("utf-8", "replace").decode(), fontsize=11)
-    try:
-        with target.open("wb") as file:
-            figure.savefig(file, format="png", dpi=100, metadata={"Software": None})
-    except OSError as error:
-        raise output_error(target, error) from error
+    axes.set_title(drawable(title), fontsize=11)
+    save_png(figure, target)

@@ -5,27 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mss_cli.errors import UsageError
-from mss_cli.files import output_error
+from mss_cli.pitch.figure import drawable, new_figure, save_png
 from mss_cli.separation.sketch import TrackSketch
 
 # Decibels shown below the loudest cell of the mixture.
 _RANGE_DB = 80.0
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
-
-
-def check_drawable() -> None:
-    """Refuse `--plot` before any work where matplotlib is not installed.
-
-    Raises
-    ------
-    UsageError
-        Naming the extra to install.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise UsageError("`--plot` needs matplotlib", hint="install it with `pip install 'mss-cli[plot]'`")
 
 
 def save_picture(sketch: TrackSketch, target: Path, *, title: str) -> None:
@@ -46,17 +31,14 @@ def save_picture(sketch: TrackSketch, target: Path, *, title: str) -> None:
         If it cannot be written.
     """
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     energies = sketch.energies()  # (output and mixture, band, column)
     mixture = energies[-1]
     top_db = 10 * np.log10(float(mixture.max()) + 1e-12)
     seconds = sketch.samples / sketch.sample_rate
     outputs = len(sketch.names) - 1
-    figure = Figure(figsize=(12, 2.0 * (outputs + 1) + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title.replace("$", r"\$").encode("utf-8", "replace").decode(), fontsize=11)
+    figure = new_figure(12, 2.0 * (outputs + 1) + 0.6)
+    figure.suptitle(drawable(title), fontsize=11)
     grid = figure.subplots(outputs + 1, 2, squeeze=False, sharex=True)
 
     def show(axes: Axes, cells: NDArray[np.float32], *, lowest: float, highest: float, colours: str) -> None:
@@ -82,8 +64,4 @@ def save_picture(sketch: TrackSketch, target: Path, *, title: str) -> None:
         right.set_title(f"{sketch.names[index]}: mask, share of the mixture's magnitude", fontsize=9, loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("seconds")
-    try:
-        with target.open("wb") as file:
-            figure.savefig(file, format="png", dpi=100, metadata={"Software": None})
-    except OSError as error:
-        raise output_error(target, error) from error
+    save_png(figure, target)

@@ -38,7 +38,7 @@ def check_pitch(plan: StemPlan, *, wanted: bool, weights: Path | None, architect
     WeightsError
         If there are no such weights.
     """
-    from mss_cli.pitch.picture import check_drawable
+    from mss_cli.pitch.figure import check_matplotlib
     from mss_cli.pitch.teachers import check_pyin
 
     if not wanted:
@@ -54,7 +54,7 @@ def check_pitch(plan: StemPlan, *, wanted: bool, weights: Path | None, architect
         raise WeightsError("no such file", path=str(weights), hint="give weights of Deep Salience as safetensors")
     if weights is None and architecture != _TELLS_PITCH:
         check_pyin()
-    check_drawable()
+    check_matplotlib("`--pitch` draws the salience and")
 
 
 def pitch_steps(engine: "Engine", weights: Path | None) -> "Callable[[PitchFiles], PitchStep]":

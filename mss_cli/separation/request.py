@@ -180,9 +180,9 @@ def check(request: Request, listener: Listener = ignore) -> Checked:
     if request.inputs.count(STANDARD) > 1:
         raise UsageError("stdin is named twice", hint="give `-` once")
     if request.plot:
-        from mss_cli.separation.picture import check_drawable
+        from mss_cli.pitch.figure import check_matplotlib
 
-        check_drawable()
+        check_matplotlib("`--plot`")
     if request.pitch or request.pitch_weights is not None:
         from mss_cli.separation.pitch import check_pitch
 
