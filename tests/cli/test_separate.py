@@ -221,7 +221,7 @@ def test_events_have_time_and_end_with_the_exit_code(song, tmp_path, capsys):
         (["--bitrate", "fast"], 2, "`--bitrate fast` is no number of kbit/s"),
         (["--clip", "soft"], 2, "`--clip soft` is not known; use one of rescale, clamp, none"),
         (["--precision", "fp8"], 2, "`--precision fp8` is not known"),
-        (["--precision", "bf16"], 2, "this model does not compute in bf16"),
+        (["--precision", "bf16", "--model", "classical"], 2, "this model does not compute in bf16"),
         (["--device", "tpu"], 2, "no device is called `tpu`"),
         (["--filename", "../{stem}.{ext}"], 2, "leaves the output folder"),
         (["--overlap", "1.5"], 2, "--overlap"),
