@@ -15,12 +15,21 @@ from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 from mss_models.networks.per_stem import PerStemSeparator
 from mss_models.networks.subband_separator import Consistency, SubbandHead, SubbandSeparator, SubbandSettings
 from mss_models.networks.subband_unet import Context, Skips
+from mss_models.networks.tdc_unet_separator import TdcUnetSeparator, read_tdc_unet, tdc_unet_values
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
 from mss_models.stft import StftSettings
 
-Network = MaskSeparator | PerStemSeparator | VocalPitchSeparator | SubbandSeparator | HybridDemucsSeparator
+Network = (
+    MaskSeparator
+    | PerStemSeparator
+    | VocalPitchSeparator
+    | SubbandSeparator
+    | HybridDemucsSeparator
+    | OpenUnmixSeparator
+    | TdcUnetSeparator
+)
 Built = ClassicalSeparator | Network | Bag
 
 
@@ -35,9 +44,9 @@ def build(architecture: str, configuration: Values) -> Built:
         "vocal-pitch-unet": vocals and their pitch, ``wiring`` and settings as in `configuration_of`; some wirings
         can only be trained, see `VocalPitchSeparator`. "subband-unet": one network for all its stems, made to be
         cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "open-unmix": a recurrent network for
-        each stem and a filter, see `read_open_unmix`. "bag": ``members``, a list of
-        ``architecture``, ``configuration`` and ``weights``, a number for each of the member's stems.
-        "classical": no settings and no weights.
+        each stem and a filter, see `read_open_unmix`. "tdc-unet": one stem from complex spectrograms, see
+        `read_tdc_unet`. "bag": ``members``, a list of ``architecture``, ``configuration`` and ``weights``, a number
+        for each of the member's stems. "classical": no settings and no weights.
     configuration : mapping of str to object
         The settings.
 
@@ -60,6 +69,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "subband-unet": lambda values: SubbandSeparator(_subband_settings(values)),
         "hybrid-demucs": lambda values: HybridDemucsSeparator(read_hybrid(values)),
         "open-unmix": lambda values: OpenUnmixSeparator(read_open_unmix(values)),
+        "tdc-unet": lambda values: TdcUnetSeparator(read_tdc_unet(values)),
         "bag": _bag,
     }
     if architecture not in builders:
@@ -96,6 +106,8 @@ def configuration_of(separator: Network | Bag) -> Configuration:
         return Configuration("hybrid-demucs", hybrid_values(separator.settings))
     if isinstance(separator, OpenUnmixSeparator):
         return Configuration("open-unmix", open_unmix_values(separator.settings))
+    if isinstance(separator, TdcUnetSeparator):
+        return Configuration("tdc-unet", tdc_unet_values(separator.settings))
     if isinstance(separator, Bag):
         return Configuration("bag", _bag_values(separator))
     return Configuration("unet", _mask_values(separator.settings))

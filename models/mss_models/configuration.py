@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 Architecture = Literal[
-    "classical", "unet", "unet-per-stem", "vocal-pitch-unet", "subband-unet", "hybrid-demucs", "open-unmix", "bag"
+    "classical",
+    "unet",
+    "unet-per-stem",
+    "vocal-pitch-unet",
+    "subband-unet",
+    "hybrid-demucs",
+    "open-unmix",
+    "tdc-unet",
+    "bag",
 ]
 Values = Mapping[str, object]
 _Choice = TypeVar("_Choice", bound=str)

@@ -285,8 +285,9 @@ def test_the_published_tdc_unet_is_read(shared):
     path = shared / "unet-cac-tdc17-vocals" / "original_cac_tdc_17_vocals_top1.pt"
     contents = tdc_unet.read([Part(path)])
     expected = load_file(shared / "unet-cac-tdc17-vocals" / "vocals_top1.safetensors")
-    assert contents.state.keys() == expected.keys()
-    assert all(torch.equal(contents.state[key], value) for key, value in expected.items())
+    assert contents.state.keys() == {f"network.{key}" for key in expected}
+    assert all(torch.equal(contents.state[f"network.{key}"], value) for key, value in expected.items())
+    assert load(str(path))[0].stems == ("vocals",)
     sizes = {"levels": 8, "block": "tdc", "n_fft": 2048, "internal_channels": 24, "dense_layers": 5, "channels": 2}
     assert contents.configuration.items() >= sizes.items()
 
@@ -298,7 +299,7 @@ def test_a_tfc_tdf_unet_of_several_gpus_is_read(shared, tmp_path):
              for key, shape in keys.items()}  # fmt: skip
     contents = tdc_unet.read([Part(written(state, tmp_path / "large.pt"))])
     assert contents.configuration.items() >= {"levels": 4, "block": "tfc-tdf", "n_fft": 4096}.items()
-    assert not [key for key in contents.state if key.startswith("module.")]
+    assert all(key.startswith("network.") and "module." not in key for key in contents.state)
 
 
 @pytest.mark.parametrize("task", ["vocal", "bass"])

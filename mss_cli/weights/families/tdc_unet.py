@@ -61,4 +61,5 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
         "internal_channels": first.shape[0],
         "dense_layers": len({found[1] for key in state if (found := re.match(layers, key))}),
     }
-    return Contents(NAME, configuration, state, order, _RATE)
+    inside = {f"network.{key}": tensor for key, tensor in state.items()}
+    return Contents(NAME, configuration, inside, order, _RATE)
