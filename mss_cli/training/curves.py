@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mss_cli.files import output_error
+from mss_cli.files import output_error, temporary_name
 
 COLUMNS = ("step", "seconds", "kind", "name", "value")
 
@@ -53,17 +53,22 @@ class Curves:
     def __init__(self, path: Path, *, step: int) -> None:
         kept = [point for point in read_curves(path) if point.step <= step] if step and path.exists() else []
         self._path = path
-        self._write(_text(kept, header=True), mode="w")
+        # Whole or not at all: a full disk or a kill while a run is resumed must not cost its past.
+        temporary = temporary_name(path)
+        try:
+            temporary.write_text(_text(kept, header=True), encoding="utf-8", newline="")
+            temporary.replace(path)
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def add(self, step: int, seconds: float, kind: str, values: Mapping[str, float]) -> None:
         """Append one point per value."""
         points = [Point(step, seconds, kind, name, value) for name, value in values.items()]
-        self._write(_text(points, header=False), mode="a")
-
-    def _write(self, text: str, *, mode: str) -> None:
         try:
-            with self._path.open(mode, encoding="utf-8", newline="") as file:
-                file.write(text)
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                file.write(_text(points, header=False))
         except OSError as error:
             raise output_error(self._path, error) from error
 

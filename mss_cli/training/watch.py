@@ -123,7 +123,8 @@ class Watch:
         if self._curves is not None:
             self._curves.add(step, self.seconds, "valid", {**scores, "mean": mean})
         if is_best:
-            self._best = mean
+            if math.isfinite(mean):  # with a score that is no number, none after it would be better
+                self._best = mean
             self._save(self._best_path, averaged, step, self.seconds, scores)
         self._listener(Validated(step, measured({**scores, "mean": mean}), is_best))
 

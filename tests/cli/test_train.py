@@ -346,6 +346,7 @@ def test_another_precision_than_there_is_ends_with_usage(recipe, tmp_path, capsy
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run_resumed_on_a_gpu_keeps_its_curve(recipe, tmp_path):
     def on_gpu(output, *flags):
         return main(["train", str(recipe), "-o", str(output), "--device", "cuda", "--precision", "fp32", "-q", *flags])
