@@ -22,9 +22,20 @@ _PIECE = 1 << 17
 
 
 def gate(doubled: Tensor) -> Tensor:
-    """Halve the channels of (..., 2 * channel) by a GLU; the input is used up."""
+    """Halve the channels of (..., 2 * channel) by a GLU."""
     channels = doubled.shape[-1] // 2
-    return doubled[..., :channels].mul(doubled[..., channels:].sigmoid_())
+    # A sigmoid is several times slower where its numbers do not lie side by side.
+    return doubled[..., channels:].contiguous().sigmoid_().mul_(doubled[..., :channels])
+
+
+def centre(signal: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Take the mean over some axes out of a signal in place; give mean and variance, with these axes of length 1.
+
+    Two passes of sums take a third of the time of torch's variance.
+    """
+    mean = signal.mean(dim=axes, keepdim=True)
+    variance = signal.sub_(mean).square().mean(dim=axes, keepdim=True)
+    return mean, variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class _Layer:
     narrow_gain: Tensor  # (inner, 1, 1), of the first norm
     narrow_offset: Tensor  # (inner, 1, 1)
     dilation: int
-    wide: Tensor  # (inner, 2 * channel), times the second norm's gain, dtype of the network
+    wide: tuple[Tensor, ...]  # two of (inner, channel), times the second norm's gain, dtype of the network
     plain: Tensor  # (2 * channel, inner), without
     plain_bias: Tensor  # (2 * channel,)
     gain: Tensor  # (2 * channel,), of the second norm
@@ -90,7 +101,7 @@ def _layer(parts: list[nn.Module], dtype: torch.dtype) -> _Layer:
         narrow_gain=shown[1],
         narrow_offset=shown[2],
         dilation=int(narrow.dilation[0]),
-        wide=(plain * (second.weight * both)[:, None]).t().contiguous().to(dtype),
+        wide=tuple(half.t().contiguous().to(dtype) for half in (plain * (second.weight * both)[:, None]).chunk(2)),
         plain=plain.float(),
         plain_bias=bias[1].float(),
         gain=second.weight.float(),
@@ -116,13 +127,14 @@ def _add_layer(lines: Tensor, layer: _Layer) -> None:
     reach = min(layer.dilation, steps)
     narrow[..., reach:] += taps[0][..., : steps - reach]
     narrow[..., : steps - reach] += taps[2][..., reach:]
-    variance, mean = torch.var_mean(narrow, dim=(0, 2), correction=0, keepdim=True)  # (1, line, 1)
-    narrow.sub_(mean).mul_((variance + layer.epsilon).rsqrt())
+    _, variance = centre(narrow, (0, 2))  # (1, line, 1)
+    narrow.mul_((variance + layer.epsilon).rsqrt())
     narrow.mul_(layer.narrow_gain).add_(layer.narrow_offset)
     narrow = functional.gelu(narrow)
     rate, bias = _second_norm(narrow, layer)  # (line,), (line, 2 * channel)
     narrow = (narrow * rate[None, :, None]).to(lines.dtype)
-    bias = bias.to(lines.dtype)
+    biases = bias.to(lines.dtype).unsqueeze(1).chunk(2, dim=-1)  # each (line, 1, channel)
+    halves = tuple(zip(biases, layer.wide, strict=True))
     thin = narrow.permute(1, 2, 0)  # (line, step, inner)
     at_once = max(1, _PIECE // (channels * steps))
     length = max(1, _PIECE // channels) if at_once == 1 else steps
@@ -131,9 +143,10 @@ def _add_layer(lines: Tensor, layer: _Layer) -> None:
         for start in range(0, steps, length):
             part = slice(start, start + length)
             piece = thin[own, part]
-            weight = layer.wide.expand(piece.shape[0], -1, -1)
-            doubled = torch.baddbmm(bias[own, None], piece, weight)
-            lines[own, part].addcmul_(doubled[..., :channels], doubled[..., channels:].sigmoid_())
+            signals, gates = (
+                torch.baddbmm(one[own], piece, weight.expand(piece.shape[0], -1, -1)) for one, weight in halves
+            )
+            lines[own, part].addcmul_(signals, gates.sigmoid_())
 
 
 def _second_norm(narrow: Tensor, layer: _Layer) -> tuple[Tensor, Tensor]:
@@ -144,12 +157,12 @@ def _second_norm(narrow: Tensor, layer: _Layer) -> tuple[Tensor, Tensor]:
     ``W m + b`` plus the mean over channels of the diagonal of ``W S W'``.
     """
     steps, outputs = narrow.shape[-1], layer.plain.shape[0]
-    centre = narrow.mean(dim=-1)  # (inner, line)
+    middle = narrow.mean(dim=-1)  # (inner, line)
     # In float64: single sums of 100 000 steps drift by 1e-4 where the signal stands still.
-    apart = (narrow - centre[..., None]).transpose(0, 1).double()  # (line, inner, step)
+    apart = (narrow - middle[..., None]).transpose(0, 1).double()  # (line, inner, step)
     spread = (apart @ apart.transpose(1, 2)).float() / steps  # (line, inner, inner)
     within = (spread * (layer.plain.t() @ layer.plain)).sum(dim=(1, 2)) / outputs
-    means = (layer.plain @ centre).t() + layer.plain_bias  # (line, 2 * channel)
+    means = (layer.plain @ middle).t() + layer.plain_bias  # (line, 2 * channel)
     variance, mean = torch.var_mean(means, dim=1, correction=0)
     rate = (variance + within + layer.second_epsilon).rsqrt()  # (line,)
     bias = ((layer.plain_bias - mean[:, None]) * rate[:, None] * layer.gain + layer.offset) * layer.scale

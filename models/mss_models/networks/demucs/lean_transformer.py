@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mss_models.networks.demucs.cross_transformer import Attention, CrossTransformer, TransformerLayer
+from mss_models.networks.demucs.lean_branch import centre
 from mss_models.networks.demucs.positions import line_positions, plane_positions
 
 # Steps done at once where attention and feed-forward part go by pieces.
@@ -83,9 +84,9 @@ class _Layer:
             part = slice(start, start + _HIDDEN_PIECE)
             hidden = torch.ops.aten.gelu_(functional.linear(normed[:, part], *self._first))
             steps[:, part] += functional.linear(hidden, *self._second)
-        variance, mean = torch.var_mean(steps, dim=(1, 2), correction=0, keepdim=True)
+        _, variance = centre(steps, (1, 2))
         gain = self._gain * (variance + self._epsilons[2]).rsqrt()  # (batch, 1, width)
-        return steps.mul_(gain).add_(self._offset - mean * gain)
+        return steps.mul_(gain).add_(self._offset)
 
     def _normed(self, steps: Tensor, epsilon: float) -> Tensor:
         """Bring each step to mean 0 and deviation 1, in the precision of the products."""
