@@ -12,6 +12,7 @@ import pytest
 
 from signals import write_music
 
+pytestmark = pytest.mark.timeout(900)  # several whole runs each, on machines that are busy
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "schedule.md").read_text(encoding="utf-8")
 SONGS = ("Café.wav", "a b.wav", "c.wav", "d.wav")
 
