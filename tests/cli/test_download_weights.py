@@ -241,6 +241,7 @@ def test_the_list_is_one_array(manifest, cache, capsys):
 def test_events_end_with_run_finished(manifest, cache, capsys):
     assert main(["download-weights", "tinyse", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [event for event in events if event["event"] != "download_progress"]  # one a second, if it takes so long
     assert [event["event"] for event in events] == [
         "run_started", "download_started", "download_finished", "run_finished",
     ]  # fmt: skip
