@@ -61,6 +61,8 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
         return run_to_stdout(request, listener)
     checked = check(request, listener)
     if options.nice:
+        if not hasattr(os, "nice"):
+            raise UsageError("`--nice` needs a POSIX system", hint="leave it out")
         os.nice(options.nice)  # workers inherit it
     failed = read_failed(checked.naming.folder, options.shard) if options.retry_failed else ()
     found = _find(request, options, checked, failed, listener)
