@@ -17,7 +17,9 @@ from torch.testing import assert_close
 from mss_models.configuration import ConfigurationError
 from mss_models.networks.demucs.configurations import hybrid_values, read_hybrid
 from mss_models.networks.demucs.hybrid import HybridDemucs
+from mss_models.networks.demucs.lean_branch import LeanBranch
 from mss_models.networks.demucs.published import published_hybrid
+from mss_models.networks.demucs.residual_branch import ResidualBranch
 from mss_models.networks.demucs.separator import HybridDemucsSeparator
 from mss_models.networks.demucs.settings import HybridSettings, ResidualSettings, TransformerSettings
 from mss_models.networks.demucs.spectrum import demucs_signal, demucs_spectrum
@@ -210,3 +212,24 @@ def test_options_of_a_published_file_have_the_package_s_defaults():
 def test_options_that_are_not_known_are_refused(name, options, message):
     with pytest.raises(ConfigurationError, match=message):
         published_hybrid(name, [list(STEMS)], options)
+
+
+@pytest.mark.parametrize("configuration", [SMALL, SMALL_TRANSFORMER], ids=["hybrid", "transformer"])
+def test_half_precision_is_near_and_lawful(configuration):
+    separator = seeded(configuration)
+    mixture = torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(7))
+    separator.prepare(torch.device("cpu"), "fp32")
+    whole = separator.separate(mixture)
+    check_separator(separator, precision="bf16", samples=10_000)
+    error = separator.separate(mixture) - whole
+    assert float(error.square().sum() / whole.square().sum()) < 10**-3  # -30 dB, all branches as loud as the signal
+
+
+@pytest.mark.parametrize("steps", [1, 3, 30_000])
+def test_the_lean_branch_is_the_branch(steps):
+    torch.manual_seed(0)
+    branch = ResidualBranch(16, layers=3, compression=4, scale=0.7, lstm=False, attention=False).requires_grad_(False)
+    signal = torch.randn(1, 2, steps, 16)
+    signal[:, 1, steps // 8 :] = 0.3  # long sums of equal numbers
+    expected = branch(signal[0].transpose(1, 2)).transpose(1, 2)
+    assert_close(LeanBranch(branch, torch.float32).add_to(signal.clone())[0], expected, rtol=0, atol=5e-5)

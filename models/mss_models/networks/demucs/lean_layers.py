@@ -57,11 +57,11 @@ class LeanEncoder:
     layer : EncoderLayer
         With weights; not changed.
     dtype : torch.dtype
-        Of input and output.
+        Of what it computes and gives.
     """
 
     def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
-        self._shape, self.bare = layer.shape, layer.bare
+        self._shape, self.bare, self._dtype = layer.shape, layer.bare, dtype
         self._weight, self._bias = _filter(layer.conv, layer.shape, dtype)
         if layer.bare:
             return
@@ -71,7 +71,7 @@ class LeanEncoder:
 
     def __call__(self, signal: Tensor, other: Tensor | None = None) -> Tensor:
         """Map (batch, row, step, outer) to (batch, row, step, inner); `other` is added inside."""
-        shape = self._shape
+        shape, signal = self._shape, signal.to(self._dtype)
         if shape.frequency:
             stride, padding = (shape.stride, 1), (shape.padding, 0)
         else:
@@ -99,11 +99,11 @@ class LeanDecoder:
     layer : DecoderLayer
         With weights; not changed.
     dtype : torch.dtype
-        Of input and output.
+        Of what it computes and gives.
     """
 
     def __init__(self, layer: DecoderLayer, dtype: torch.dtype) -> None:
-        self._shape, self.bare, self._last = layer.shape, layer.bare, layer.last
+        self._shape, self.bare, self._last, self._dtype = layer.shape, layer.bare, layer.last, dtype
         self._weight, self._bias = _filter(layer.conv_tr, layer.shape, dtype)
         self._norm2 = _Norm(layer.norm2)
         if layer.bare:
@@ -124,6 +124,7 @@ class LeanDecoder:
             signal = signal + skip
         if signal is None:
             raise ValueError("a layer needs a signal or a skip")
+        signal = signal.to(self._dtype)
         if not self.bare:
             weight, bias = self._gate
             around = (shape.context, shape.context) if shape.frequency else (0, shape.context)
