@@ -38,9 +38,9 @@ def obey_permissions():
 
 
 def small_files():
-    """Make the disk full for files over 1 MiB."""
+    """Make the disk full for files over 8 MiB: floats of the four stems of 3 s fit, of 20 s do not."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
 
 
 def test_a_folder_that_becomes_read_only_costs_the_tracks_that_are_left(album, tmp_path):
