@@ -47,7 +47,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     try:
         h5py = import_module("h5py")
     except ImportError as error:
-        hint = "`pip install h5py`, then give the command again"
+        hint = "`pip install 'mss-cli[hdf5]'`, then give the command again"
         raise UsageError("reading these weights needs the package h5py", hint=hint) from error
     try:
         with h5py.File(path, "r") as file:
