@@ -220,12 +220,9 @@ class Console:
         return not self.output.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def _tell(self, event: Event) -> None:
+        log_only = self._is_for_the_log(event)
         for message in messages(event):
-            hidden = isinstance(event, InternalError | TrackPlanned) or (
-                isinstance(event, RunPlanned) and event.dry_run
-            )
-            hidden = hidden or (isinstance(event, TrainingStep) and self._display is not None)
-            self._say(message, log_only=hidden)
+            self._say(message, log_only=log_only)
 
     def _say(self, message: Message, *, log_only: bool = False) -> None:
         self._write_log(message)
