@@ -1,6 +1,8 @@
 """The one protocol of everything that can separate: networks, classical methods, oracles, ensembles.
 
-Separators that also tell the pitch of the vocals have two members more (`PitchSeparator`).
+Separators that also tell the pitch of the vocals have two members more (`PitchSeparator`), those that want the last
+segment of a track filled up have one (`SegmentFiller`). Separators that hear a whole track at once are in
+`mss_models.tracks`.
 """
 
 from typing import Literal, Protocol, runtime_checkable
@@ -80,6 +82,22 @@ class Separator(Protocol):
         float32 Tensor of shape (batch, stem, channel, sample)
             As long as the mixture and aligned with it; finite; zero for silence.
         """
+
+
+@runtime_checkable
+class SegmentFiller(Separator, Protocol):
+    """A separator that can want whole segments only.
+
+    Attributes
+    ----------
+    fills_segments : bool
+        Whether what is left at the end of a track, shorter than a segment, stands in the middle of a whole one: after
+        what was there before it, and before silence.
+    """
+
+    @property
+    def fills_segments(self) -> bool:
+        """Whether the last segment of a track is filled up on both sides."""
 
 
 @runtime_checkable

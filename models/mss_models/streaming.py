@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mss_models.errors import ShapeError
-from mss_models.separator import Normalization, Precision, Separator
+from mss_models.separator import Normalization, Precision, SegmentFiller, Separator
 from mss_models.transfer import Transfer
 
 # Largest random shift, as in the shift trick of Demucs (Défossez et al. 2019, section 4).
@@ -117,7 +117,7 @@ class PerChannel:
     def __init__(self, mono: Separator, channels: int) -> None:
         if mono.channels != 1:
             raise ValueError(f"only a mono separator works channel by channel, this one takes {mono.channels}")
-        self._mono = mono
+        self.mono = mono
         self.channels = channels
         self.stems = mono.stems
         self.sample_rate = mono.sample_rate
@@ -127,12 +127,12 @@ class PerChannel:
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Prepare the mono separator."""
-        self._mono.prepare(device, precision)
+        self.mono.prepare(device, precision)
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Separate every channel by itself; shapes as in `Separator.separate`."""
         batch, channels, samples = mixture.shape
-        estimates = self._mono.separate(
+        estimates = self.mono.separate(
             mixture.reshape(batch * channels, 1, samples)
         )  # (batch * channel, stem, 1, sample)
         return estimates.reshape(batch, channels, len(self.stems), samples).transpose(
@@ -294,6 +294,9 @@ class _Grid:
         self._weight_sum = torch.zeros(window, device=device)
         self._weights = _triangle(self._segment, device)
         self._covered = 0  # samples of the window that earlier segments have reached already
+        # What stands before the window: where the last segment may begin, if it is to be as long as the others.
+        fills = isinstance(separator, SegmentFiller) and separator.fills_segments
+        self._before = torch.zeros(separator.channels, (self._segment + 1) // 2) if fills else None
         self._drop = lead_samples  # estimates of the silence that shifts this grid
         self._device = device
         self._ready: list[Tensor] = []
@@ -319,7 +322,10 @@ class _Grid:
         whole = (rest - self._segment) // self._hop + 1 if rest >= self._segment else 0
         if self._covered < rest:
             self._separate(whole)
-        if self._covered < rest:
+        if self._before is not None:
+            for start in range(whole * self._hop, rest, self._hop):
+                self._separate_filled_tail(start, self._before)
+        elif self._covered < rest:
             self._separate_tail(whole * self._hop)
         self._emit(rest, last=True)
 
@@ -338,6 +344,18 @@ class _Grid:
         for estimate in self._runner(tail[None]):
             self._accumulate(start, estimate, self._weights[: tail.shape[-1]])
 
+    def _separate_filled_tail(self, start: int, before: Tensor) -> None:
+        """Separate a shorter last segment in the middle of a whole one: behind what was there, before silence."""
+        length = self._filled - start
+        lead = (self._segment - length) // 2
+        known = torch.cat([before, self._input[:, : self._filled]], dim=-1)
+        first = before.shape[-1] + start - lead
+        segment = known.new_zeros(known.shape[0], self._segment)
+        piece = known[:, first : first + self._segment]
+        segment[:, : piece.shape[-1]] = piece
+        for estimate in self._runner(self._transfer.upload(segment)[None]):
+            self._accumulate(start, estimate[..., lead : lead + length], self._weights[:length])
+
     def _accumulate(self, start: int, estimate: Tensor, weights: Tensor) -> None:
         end = start + weights.shape[0]
         self._sum[..., start:end].addcmul_(estimate, weights)
@@ -349,6 +367,9 @@ class _Grid:
         self._emit(samples, last=False)
         self._transfer.wait_for_upload()
         keep = self._input.shape[-1] - samples
+        if self._before is not None:
+            known = torch.cat([self._before, self._input[:, :samples]], dim=-1)
+            self._before = known[:, -self._before.shape[-1] :].clone()
         self._input[:, :keep] = self._input[:, samples:].clone()
         self._sum[..., :keep] = self._sum[..., samples:].clone()
         self._sum[..., keep:] = 0

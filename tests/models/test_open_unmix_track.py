@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator, OpenUnmixSettings
-from mss_models.networks.open_unmix.track import MemoryStore, scratch_bytes_per_second, separate_track
+from mss_models.networks.open_unmix.track import scratch_bytes_per_second, separate_track
 from mss_models.stft import StftSettings
+from mss_models.tracks import MemoryStore
 from open_unmix_peer import randomize
 
 CPU = torch.device("cpu")

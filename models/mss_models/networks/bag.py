@@ -1,6 +1,7 @@
 """Several separators as one: the weighted mean of their estimates, with weights for each stem.
 
-Published "bags" of fine-tuned networks, each the best at one stem, and ensembles of whole separators are such.
+Published "bags" of fine-tuned networks, each the best at one stem, and ensembles of whole separators are such. Over a
+track `mss_models.tracks` takes each member its own way and joins what they give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from mss_models.networks.front_end import check_mixture
 from mss_models.networks.states import check_state
 from mss_models.separator import Normalization, Precision, Separator
-from mss_models.streaming import StreamSettings, stream
+from mss_models.streaming import StreamSettings, measure_scale, stream
 
 
 @runtime_checkable
@@ -26,13 +27,14 @@ class Restrictable(Protocol):
 class Bag(nn.Module):
     """A weighted mean of separators.
 
-    Implements `Separator`. A member whose weights are 0 for a stem is not asked for it. All hear whole segments as
-    long as the longest of theirs; members with shorter ones cut them up again.
+    Implements `Separator` and `mss_models.tracks.Ensemble`. A member whose weights are 0 for a stem is not asked for
+    it. `separate` gives all members the one segment; those with shorter ones cut it up again, and where they want
+    different normalisations, each measures it for itself.
 
     Parameters
     ----------
     members : sequence of Separator
-        At least one; equal sample rate, channels and normalisation.
+        At least one; equal sample rate and channels.
     weights : sequence of mapping of str to float, optional
         For each member its weight for each stem, at least 0; a stem that is missing has weight 0. None weighs all
         members' own stems equally.
@@ -48,7 +50,7 @@ class Bag(nn.Module):
         super().__init__()
         if not members:
             raise ValueError("a bag needs at least one member")
-        for name in ("sample_rate", "channels", "normalization"):
+        for name in ("sample_rate", "channels"):
             if len({getattr(member, name) for member in members}) > 1:
                 raise ValueError(f"all members of a bag must have the same {name}")
         if weights is None:
@@ -82,8 +84,9 @@ class Bag(nn.Module):
 
     @property
     def normalization(self) -> Normalization:
-        """What the first pass measures."""
-        return self.separators[0].normalization
+        """What the first pass measures for `separate`: what all members want, or nothing where they differ."""
+        kinds = {member.normalization for member in self.separators}
+        return kinds.pop() if len(kinds) == 1 else "none"
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -119,12 +122,23 @@ class Bag(nn.Module):
         for member, of_member in zip(self.separators, self.weights, strict=True):
             if not any(of_member.values()):
                 continue
-            own = _whole(member, mixture)  # (batch, stem, channel, sample)
+            measured = member.normalization != self.normalization
+            own = _measured(member, mixture) if measured else _whole(member, mixture)  # (batch, stem, channel, sample)
             for index, stem in enumerate(member.stems):
                 share = of_member.get(stem, 0) / totals[stem]
                 if share:
                     estimates[:, self.stems.index(stem)].add_(own[:, index], alpha=share)
         return estimates
+
+
+def _measured(member: Separator, mixture: Tensor) -> Tensor:
+    """Separate segments that are all that is known of their tracks."""
+    items = []
+    for item in mixture:
+        scale = measure_scale(member.normalization, [item])
+        estimates = _whole(member, (item[None] - scale.offset) / scale.factor)
+        items.append(estimates.mul_(scale.factor).add_(scale.offset))
+    return torch.cat(items)
 
 
 def _whole(member: Separator, mixture: Tensor) -> Tensor:

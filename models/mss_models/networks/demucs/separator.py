@@ -22,7 +22,8 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
 
     `forward` is the differentiable way for training; `separate` the fast way of the `Separator` protocol, which runs
     a prepared copy. Its state dict is that of the published weights. Mean and deviation of the whole mixture are
-    taken out first, as upstream; the network brings each segment to its own besides.
+    taken out first, as upstream; the network brings each segment to its own besides. With a transformer, whose
+    segments are always of one length, a shorter last one stands in the middle of a whole one, as upstream.
 
     Parameters
     ----------
@@ -44,6 +45,11 @@ class HybridDemucsSeparator(HybridDemucs, SeparatorModule):
         SeparatorModule.__init__(self, signature)
         self.build(settings)
         self._prepared: LeanHybridDemucs | None = None
+
+    @property
+    def fills_segments(self) -> bool:
+        """Whether the last segment of a track is filled up; see `mss_models.separator.SegmentFiller`."""
+        return self.settings.transformer is not None
 
     def forget_prepared(self) -> None:
         """Drop the prepared copy, because weights change."""

@@ -4,7 +4,7 @@ Filter. The factors times the mixture are where the filter starts (`mss_models.s
 ``wiener_frames`` frames from the start of the mixture, each with its own scale, as the package openunmix does.
 
 Whole tracks. The LSTM has seen every frame when it decides on one, so `separate` on a segment is not what it would be
-within the whole track. Exactly that, in memory that does not grow with the track, is
+within the whole track. Exactly that, in memory that does not grow with the track, is `begin_track`, made by
 `mss_models.networks.open_unmix.track`.
 """
 
@@ -20,9 +20,11 @@ from mss_models.networks.front_end import check_mixture
 from mss_models.networks.network_separator import SeparatorModule, Signature
 from mss_models.networks.open_unmix.folded import FoldedNetworks
 from mss_models.networks.open_unmix.network import Crossing, OpenUnmix, OpenUnmixShape, bin_statistics, crossed_factors
+from mss_models.networks.open_unmix.track import begin_whole_track
 from mss_models.separator import Precision
 from mss_models.spatial_filter import spatial_filter
 from mss_models.stft import StftSettings
+from mss_models.tracks import TrackInput, TrackStream
 
 # Regularisation of openunmix; norbert's is the machine's.
 _EPS = 1e-10
@@ -118,6 +120,16 @@ class OpenUnmixSettings:
         )
 
     @property
+    def stored_numbers_per_second(self) -> float:
+        """Numbers that are put away for each second of a track that is heard as a whole; 0 in one direction."""
+        if not self.bidirectional:
+            return 0.0
+        stems = len(self.targets)
+        signals = 1 if self.crossing == "average" else stems
+        numbers = self.hidden_size * (signals + stems) + self.hidden_size // 2 * stems  # in each frame
+        return numbers * self.sample_rate / self.stft.hop_length
+
+    @property
     def network(self) -> OpenUnmixShape:
         """Sizes of each network."""
         return OpenUnmixShape(
@@ -189,6 +201,14 @@ class OpenUnmixSeparator(SeparatorModule):
         if self._prepared is None:
             raise RuntimeError("call `prepare` before `separate`, and again after loading weights")
         return self._prepared
+
+    def begin_track(self, track: TrackInput) -> TrackStream:
+        """Hear the whole track; see `mss_models.tracks.TrackSeparator`."""
+        return begin_whole_track(self, track)
+
+    def store_bytes_per_second(self) -> float:
+        """Tell how much the stores take for one second of a track."""
+        return self.settings.stored_numbers_per_second * self.folded.dtype.itemsize
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimate the stems differentiably: the networks' magnitudes with the mixture's phase.

@@ -11,78 +11,24 @@ around it, one layer's output, and half of the next one's. Networks that look at
 a second reading.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from mss_models.centered_stft import CenteredAnalysis, CenteredSynthesis
 from mss_models.networks.open_unmix.folded import FoldedNetworks, State
-from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
+from mss_models.tracks import Blocks, FrameStore, NewStore, TrackInput
+
+if TYPE_CHECKING:
+    from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 
 # Frames that pass through a layer at once: fewer would unpack the layer's weights too often.
 _BLOCK_FRAMES = 1024
 
-Blocks = Callable[[], Iterable[Tensor]]
-"""Gives the blocks of a track, (channel, sample) each, from its start; called once or twice."""
 
-
-class FrameStore(Protocol):
-    """Keeps rows of numbers, one for each frame."""
-
-    def write(self, first: int, rows: Tensor) -> None:
-        """Put rows away, from frame ``first`` on.
-
-        Parameters
-        ----------
-        first : int
-            Any: a pass that goes backward writes the last frames first.
-        rows : Tensor of shape (frame, number)
-            On the CPU, contiguous, of the store's width and precision. They replace older ones.
-        """
-
-    def read(self, first: int, count: int) -> Tensor:
-        """Give ``count`` rows from frame ``first`` on, (frame, number), all of which were written.
-
-        The caller may change them.
-        """
-
-
-NewStore = Callable[[int, torch.dtype], FrameStore]
-"""Makes an empty store for rows of so many numbers of this precision."""
-
-
-class MemoryStore:
-    """A store in memory, for short tracks.
-
-    Parameters
-    ----------
-    width : int
-        Numbers of a row.
-    dtype : torch.dtype
-        Their precision.
-    """
-
-    def __init__(self, width: int, dtype: torch.dtype) -> None:
-        self._rows = torch.empty(0, width, dtype=dtype)
-
-    def write(self, first: int, rows: Tensor) -> None:
-        """See `FrameStore`."""
-        end = first + rows.shape[0]
-        if end > self._rows.shape[0]:
-            grown = self._rows.new_zeros(end, self._rows.shape[1])
-            grown[: self._rows.shape[0]] = self._rows
-            self._rows = grown
-        self._rows[first:end] = rows
-
-    def read(self, first: int, count: int) -> Tensor:
-        """See `FrameStore`."""
-        return self._rows[first : first + count].clone()
-
-
-def scratch_bytes_per_second(separator: OpenUnmixSeparator, bytes_per_number: int = 4) -> float:
+def scratch_bytes_per_second(separator: "OpenUnmixSeparator", bytes_per_number: int = 4) -> float:
     """Tell how much the stores take for one second of a track.
 
     Parameters
@@ -92,17 +38,11 @@ def scratch_bytes_per_second(separator: OpenUnmixSeparator, bytes_per_number: in
     bytes_per_number : int
         4 in fp32, 2 in half precisions.
     """
-    settings = separator.settings
-    if not settings.bidirectional:
-        return 0.0
-    stems = len(settings.targets)
-    signals = 1 if settings.crossing == "average" else stems
-    numbers = settings.hidden_size * (signals + stems) + settings.hidden_size // 2 * stems
-    return numbers * bytes_per_number * settings.sample_rate / settings.stft.hop_length
+    return separator.settings.stored_numbers_per_second * bytes_per_number
 
 
 def separate_track(
-    separator: OpenUnmixSeparator,
+    separator: "OpenUnmixSeparator",
     blocks: Blocks,
     new_store: NewStore,
     *,
@@ -130,24 +70,49 @@ def separate_track(
         Estimates on the CPU, together as long as the mixture: what `OpenUnmixSeparator.separate` gives for all of it,
         within rounding.
     """
+    track = TrackInput(blocks, device=device, new_store=new_store, on_progress=on_progress)
+    stream = begin_whole_track(separator, track)
+    for block in blocks():
+        estimates = stream.push(block)
+        if estimates.shape[-1]:
+            yield estimates
+    estimates = stream.finish()
+    if estimates.shape[-1]:
+        yield estimates
+
+
+def begin_whole_track(separator: "OpenUnmixSeparator", track: TrackInput) -> "WholeTrack":
+    """Do all passes but the last, which decodes; none for networks that look at no later frame.
+
+    Parameters
+    ----------
+    separator : OpenUnmixSeparator
+        Prepared for the track's device. ``wiener_frames`` 0, which filters all frames at once, needs memory for all.
+    track : TrackInput
+        Its stores are made three times for networks in both directions, else never.
+    """
+    folded, device = separator.folded, track.device
     if not separator.settings.bidirectional:
-        yield from _decoded(separator, _OneWay(separator.folded), blocks, device, lambda _: None)
-        return
-    work = _BothWays(separator.folded, new_store, device)
-    passes = separator.folded.layers + 2
+        return WholeTrack(separator, _OneWay(folded), device, lambda _: None)
+    work = _BothWays(folded, track.new_store, device)
+    passes = folded.layers + 2
 
     def report(done: float) -> None:
-        if on_progress is not None:
-            on_progress(done / passes)
+        if track.on_progress is not None:
+            track.on_progress(done / passes)
 
     with torch.inference_mode():
-        for spectrum in _frames(separator, blocks(), device, exactly=_BLOCK_FRAMES):
+        pieces = _Pieces(separator, device, exactly=_BLOCK_FRAMES)
+        for block in track.blocks():
+            for spectrum in pieces.push(block):
+                work.begin(spectrum[..., : separator.settings.heard_bins].abs())
+        for spectrum in pieces.finish():
             work.begin(spectrum[..., : separator.settings.heard_bins].abs())
         report(1)
-        for turn in range(1, separator.folded.layers + 1):
+        for turn in range(1, folded.layers + 1):
             for share in work.turn(turn):
                 report(turn + share)
-    yield from _decoded(separator, work, blocks, device, lambda done: report(passes - 1 + done / work.frames))
+    return WholeTrack(separator, work, device, lambda done: report(passes - 1 + done / work.frames))
 
 
 class _Recurrence(Protocol):
@@ -261,59 +226,78 @@ def _joined(outputs: list[Tensor], folded: FoldedNetworks) -> Tensor:
     return stacked.mean(dim=1, keepdim=True) if folded.crossing == "average" else stacked
 
 
-def _decoded(
-    separator: OpenUnmixSeparator,
-    recurrence: _Recurrence,
-    blocks: Blocks,
-    device: torch.device,
-    on_frames: Callable[[int], None],
-) -> Iterator[Tensor]:
-    """Read the mixture and give the estimates."""
-    settings = separator.settings
-    synthesis, done = CenteredSynthesis(settings.stft), 0
-    counted = _Counted(blocks())
-    for spectrum in _frames(separator, counted, device, exactly=separator.window_frames):
+class WholeTrack:
+    """The last pass over a track: reads the mixture and gives the estimates.
+
+    Implements `mss_models.tracks.TrackStream`. Made by `begin_whole_track`.
+    """
+
+    def __init__(
+        self,
+        separator: "OpenUnmixSeparator",
+        recurrence: _Recurrence,
+        device: torch.device,
+        on_frames: Callable[[int], None],
+    ) -> None:
+        self._separator, self._recurrence, self._on_frames = separator, recurrence, on_frames
+        self._pieces = _Pieces(separator, device, exactly=separator.window_frames)
+        self._synthesis = CenteredSynthesis(separator.transform)
+        self._samples = self._frames = 0
+
+    def push(self, block: Tensor) -> Tensor:
+        """Take the next block, (channel, sample), and give what is ready, (stem, channel, sample), on the CPU."""
+        self._samples += block.shape[-1]
+        return self._joined([self._decoded(spectrum) for spectrum in self._pieces.push(block)])
+
+    def finish(self) -> Tensor:
+        """End the track and give the rest of the estimates, (stem, channel, sample)."""
+        parts = [self._decoded(spectrum) for spectrum in self._pieces.finish()]
+        if self._samples:
+            parts.append(self._synthesis.finish(self._samples).cpu())
+        return self._joined(parts)
+
+    def _decoded(self, spectrum: Tensor) -> Tensor:
+        """Decode, filter and transform back one window, (channel, frame, bin)."""
         with torch.inference_mode():
-            signals, recurred = recurrence.window(spectrum[..., : settings.heard_bins].abs())
-            part = synthesis.push(separator.estimate(spectrum, signals, recurred)).cpu()
-        done += spectrum.shape[1]
-        on_frames(done)
-        if part.shape[-1]:
-            yield part.clone()  # no inference tensor: the caller may change it in place
-    if counted.samples:
-        yield synthesis.finish(counted.samples).cpu().clone()
+            heard = spectrum[..., : self._separator.settings.heard_bins].abs()
+            signals, recurred = self._recurrence.window(heard)
+            part = self._synthesis.push(self._separator.estimate(spectrum, signals, recurred)).cpu()
+        self._frames += spectrum.shape[1]
+        self._on_frames(self._frames)
+        return part
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        """Join parts in a tensor of its own, which the caller may change in place: no inference tensor."""
+        none = torch.zeros(len(self._separator.stems), self._separator.channels, 0)
+        return torch.cat([none, *parts], dim=-1)
 
 
-@dataclass(slots=True)
-class _Counted:
-    """Blocks, and how many samples have passed."""
+class _Pieces:
+    """The mixture's spectrogram in pieces of so many frames, the last one shorter; 0: all in one."""
 
-    blocks: Iterable[Tensor]
-    samples: int = 0
+    def __init__(self, separator: "OpenUnmixSeparator", device: torch.device, *, exactly: int) -> None:
+        self._analysis = CenteredAnalysis(separator.transform)
+        self._device, self._exactly = device, exactly
+        self._waiting: list[Tensor] = []
+        self._count = 0
+        self._sounded = False
 
-    def __iter__(self) -> Iterator[Tensor]:
-        for block in self.blocks:
-            self.samples += block.shape[-1]
-            yield block
+    def push(self, block: Tensor) -> list[Tensor]:
+        """Give the pieces that are whole now, (channel, frame, bin) each."""
+        self._sounded = self._sounded or block.shape[-1] > 0
+        self._waiting.append(self._analysis.push(block.to(self._device)))
+        self._count += self._waiting[-1].shape[-2]
+        if not self._exactly or self._count < self._exactly:
+            return []
+        *whole, rest = torch.split(torch.cat(self._waiting, dim=-2), self._exactly, dim=-2)
+        if rest.shape[-2] == self._exactly:
+            whole, rest = [*whole, rest], rest[..., :0, :]
+        self._waiting, self._count = [rest.clone()], rest.shape[-2]
+        return whole
 
-
-def _frames(
-    separator: OpenUnmixSeparator, blocks: Iterable[Tensor], device: torch.device, *, exactly: int
-) -> Iterator[Tensor]:
-    """Give the mixture's spectrogram in pieces of so many frames, the last one shorter; 0: all in one."""
-    analysis, count = CenteredAnalysis(separator.transform), 0
-    waiting: list[Tensor] = []
-    sounded = False
-    for block in blocks:
-        sounded = sounded or block.shape[-1] > 0
-        waiting.append(analysis.push(block.to(device)))
-        count += waiting[-1].shape[-2]
-        if exactly and count >= exactly:
-            *whole, rest = torch.split(torch.cat(waiting, dim=-2), exactly, dim=-2)
-            if rest.shape[-2] == exactly:
-                whole, rest = [*whole, rest], rest[..., :0, :]
-            yield from whole
-            waiting, count = [rest], rest.shape[-2]
-    if sounded:
-        joined = torch.cat([*waiting, analysis.finish()], dim=-2)
-        yield from torch.split(joined, exactly or joined.shape[-2], dim=-2)
+    def finish(self) -> list[Tensor]:
+        """Give the rest; nothing for a track without samples."""
+        if not self._sounded:
+            return []
+        joined = torch.cat([*self._waiting, self._analysis.finish()], dim=-2)
+        return list(torch.split(joined, self._exactly or joined.shape[-2], dim=-2))
