@@ -6,8 +6,9 @@ from typing import get_args
 from mss_models.classical.four_stems import ClassicalSeparator
 from mss_models.configuration import Configuration, ConfigurationError, Reader, Values, unknown
 from mss_models.networks.bag import Bag
-from mss_models.networks.demucs.configurations import hybrid_values, read_hybrid
+from mss_models.networks.demucs.configurations import hybrid_values, read_hybrid, read_time, time_values
 from mss_models.networks.demucs.separator import HybridDemucsSeparator
+from mss_models.networks.demucs.time_separator import TimeDemucsSeparator
 from mss_models.networks.front_end import FeatureScale, FrontEnd
 from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.open_unmix.configurations import open_unmix_values, read_open_unmix
@@ -27,6 +28,7 @@ Network = (
     | VocalPitchSeparator
     | SubbandSeparator
     | HybridDemucsSeparator
+    | TimeDemucsSeparator
     | OpenUnmixSeparator
     | TdcUnetSeparator
 )
@@ -43,10 +45,11 @@ def build(architecture: str, configuration: Values) -> Built:
         ``networks``, a list of settings of "unet", and ``residual``, a name or null.
         "vocal-pitch-unet": vocals and their pitch, ``wiring`` and settings as in `configuration_of`; some wirings
         can only be trained, see `VocalPitchSeparator`. "subband-unet": one network for all its stems, made to be
-        cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "open-unmix": a recurrent network for
-        each stem and a filter, see `read_open_unmix`. "tdc-unet": one stem from complex spectrograms, see
-        `read_tdc_unet`. "bag": ``members``, a list of ``architecture``, ``configuration`` and ``weights``, a number
-        for each of the member's stems. "classical": no settings and no weights.
+        cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "time-demucs": on waveforms
+        alone, see `read_time`. "open-unmix": a recurrent network for each stem and a filter, see `read_open_unmix`.
+        "tdc-unet": one stem from complex spectrograms, see `read_tdc_unet`. "bag": ``members``, a list of
+        ``architecture``, ``configuration`` and ``weights``, a number for each of the member's stems. "classical": no
+        settings and no weights.
     configuration : mapping of str to object
         The settings.
 
@@ -68,6 +71,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "vocal-pitch-unet": lambda values: VocalPitchSeparator(_vocal_pitch_settings(values)),
         "subband-unet": lambda values: SubbandSeparator(_subband_settings(values)),
         "hybrid-demucs": lambda values: HybridDemucsSeparator(read_hybrid(values)),
+        "time-demucs": lambda values: TimeDemucsSeparator(read_time(values)),
         "open-unmix": lambda values: OpenUnmixSeparator(read_open_unmix(values)),
         "tdc-unet": lambda values: TdcUnetSeparator(read_tdc_unet(values)),
         "bag": _bag,
@@ -104,6 +108,8 @@ def configuration_of(separator: Network | Bag) -> Configuration:
         return Configuration("subband-unet", _subband_values(separator.settings))
     if isinstance(separator, HybridDemucsSeparator):
         return Configuration("hybrid-demucs", hybrid_values(separator.settings))
+    if isinstance(separator, TimeDemucsSeparator):
+        return Configuration("time-demucs", time_values(separator.settings))
     if isinstance(separator, OpenUnmixSeparator):
         return Configuration("open-unmix", open_unmix_values(separator.settings))
     if isinstance(separator, TdcUnetSeparator):

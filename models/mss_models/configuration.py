@@ -16,6 +16,7 @@ Architecture = Literal[
     "vocal-pitch-unet",
     "subband-unet",
     "hybrid-demucs",
+    "time-demucs",
     "open-unmix",
     "tdc-unet",
     "bag",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from mss_models.configuration import Configuration, ConfigurationError, Values, unknown
+from mss_models.networks.demucs.time_presets import TIME_DEMUCS
 from mss_models.networks.mask_separator import Head
 from mss_models.networks.open_unmix.configurations import OPEN_UNMIX
 from mss_models.networks.vocal_pitch_unet import Wiring
@@ -152,6 +153,7 @@ SHIPPED: Mapping[str, Configuration] = {
     "htdemucs": _transformed_demucs(("drums", "bass", "other", "vocals"), bottom_channels=512),
     "htdemucs_6s": _transformed_demucs(("drums", "bass", "other", "vocals", "guitar", "piano"), bottom_channels=0),
     "hdemucs": Configuration("hybrid-demucs", {"stems": ["drums", "bass", "other", "vocals"]}),
+    **{name: Configuration("time-demucs", settings) for name, settings in TIME_DEMUCS.items()},
     **{name: Configuration("open-unmix", settings) for name, settings in OPEN_UNMIX.items()},
     **{f"joint-{wiring}": _joint(wiring) for wiring in get_args(Wiring)},
 }

@@ -29,6 +29,10 @@ class LayerShape:
         Of the group norms; 0 for none.
     context : int
         Neighbours of the decoder's gated convolution.
+    context_padding : bool
+        It sees zeros beyond the ends; if False, the result is shorter.
+    rectified : bool
+        ReLU instead of GELU.
     """
 
     outer: int
@@ -39,6 +43,8 @@ class LayerShape:
     frequency: bool
     groups: int
     context: int
+    context_padding: bool = True
+    rectified: bool = False
 
     def norm(self, channels: int) -> nn.Module:
         """Make a norm, or what does nothing."""
@@ -47,7 +53,7 @@ class LayerShape:
     def gate(self, context: int) -> nn.Module:
         """Make the convolution to twice the inner channels that a GLU halves again."""
         kind = nn.Conv2d if self.frequency else nn.Conv1d
-        return kind(self.inner, 2 * self.inner, 1 + 2 * context, padding=context)
+        return kind(self.inner, 2 * self.inner, 1 + 2 * context, padding=context if self.context_padding else 0)
 
 
 class EncoderLayer(nn.Module):

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from typing import get_args
 
 from mss_models.configuration import ConfigurationError, Reader, Values
 from mss_models.networks.demucs.settings import HybridSettings, ResidualSettings, TransformerSettings
+from mss_models.networks.demucs.time_settings import Activation, Decoders, TimeSettings
 
 _INTEGERS = (
     *("sample_rate", "channels", "segment_samples", "width", "growth", "depth", "n_fft", "kernel_size", "stride"),
     *("time_stride", "context", "norm_from", "norm_groups"),
+)
+_TIME_INTEGERS = (
+    *("sample_rate", "channels", "segment_samples", "width", "growth", "depth", "kernel_size", "stride", "context"),
+    *("lstm_layers", "norm_from", "norm_groups"),
 )
 
 
@@ -47,6 +53,47 @@ def read_hybrid(values: Values) -> HybridSettings:
 
 def hybrid_values(settings: HybridSettings) -> Values:
     """Give what `read_hybrid` reads, with all keys."""
+    return {**asdict(settings), "stems": list(settings.stems)}
+
+
+def read_time(values: Values) -> TimeSettings:
+    """Read the settings of "time-demucs".
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Keys are the fields of `TimeSettings`; ``residual`` is a mapping with the fields of its own, or null. All but
+        ``stems`` may be missing.
+
+    Returns
+    -------
+    TimeSettings
+        The settings.
+
+    Raises
+    ------
+    ConfigurationError, ValueError
+        If a key is unknown or of another kind; if a value is out of its range.
+    """
+    defaults = TimeSettings(stems=("vocals",))
+    reader = Reader(values, allowed=tuple(one.name for one in fields(TimeSettings)))
+    whole = {name: reader.integer(name, getattr(defaults, name)) for name in _TIME_INTEGERS}
+    residual = _inner("residual", reader.get("residual", {}))
+    return TimeSettings(
+        stems=reader.names("stems"),
+        **whole,
+        context_padding=reader.flag("context_padding", defaults.context_padding),
+        lstm_bidirectional=reader.flag("lstm_bidirectional", defaults.lstm_bidirectional),
+        normalize=reader.flag("normalize", defaults.normalize),
+        resample=reader.flag("resample", defaults.resample),
+        activation=reader.choice("activation", get_args(Activation), defaults.activation),
+        decoders=reader.choice("decoders", get_args(Decoders), defaults.decoders),
+        residual=None if residual is None else _residual(residual),
+    )
+
+
+def time_values(settings: TimeSettings) -> Values:
+    """Give what `read_time` reads, with all keys."""
     return {**asdict(settings), "stems": list(settings.stems)}
 
 

@@ -93,7 +93,7 @@ class HybridDemucs(nn.Module):
                 self.channel_upsampler_t = _pointwise(width, bottom)
                 self.channel_downsampler_t = _pointwise(bottom, width)
             self.crosstransformer = CrossTransformer(bottom or width, settings.transformer)
-        _rescale(self)
+        rescale(self)
 
     def _add_level(self, level: Level) -> None:
         """Append encoders, put decoders in front."""
@@ -252,7 +252,7 @@ def _layer(module: nn.Module) -> EncoderLayer | DecoderLayer:
     return module
 
 
-def _rescale(network: nn.Module) -> None:
+def rescale(network: nn.Module) -> None:
     """Bring the deviations of convolutions' weights halfway, in decibels, to one value (Défossez et al. 2019)."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):

@@ -83,7 +83,7 @@ class LeanEncoder:
             return inner
         if other is not None:
             inner = inner.add_(other)
-        inner = torch.ops.aten.gelu_(self._norm1(inner))
+        inner = _activate(self._norm1(inner), self._shape)
         if self._residual is not None:
             inner = self._residual.add_to(inner)
         weight, bias = self._gate
@@ -127,7 +127,8 @@ class LeanDecoder:
         signal = signal.to(self._dtype)
         if not self.bare:
             weight, bias = self._gate
-            around = (shape.context, shape.context) if shape.frequency else (0, shape.context)
+            context = shape.context if shape.context_padding else 0
+            around = (context, context) if shape.frequency else (0, context)
             doubled = _back(functional.conv2d(_front(signal), weight, bias, 1, around))
             signal = gate(self._norm1(doubled))
             if self._residual is not None:
@@ -144,7 +145,12 @@ class LeanDecoder:
             outer = outer[:, late : outer.shape[1] - late]
         else:
             outer = outer[:, :, late : late + length]
-        return (outer if self._last else torch.ops.aten.gelu_(outer)), signal
+        return (outer if self._last else _activate(outer, shape)), signal
+
+
+def _activate(signal: Tensor, shape: LayerShape) -> Tensor:
+    """Apply GELU or ReLU in place."""
+    return signal.relu_() if shape.rectified else torch.ops.aten.gelu_(signal)
 
 
 def _filter(module: nn.Module, shape: LayerShape, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

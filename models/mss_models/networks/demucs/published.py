@@ -5,9 +5,9 @@ package's constructor. Options that no published checkpoint of these architectur
 """
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 from mss_models.configuration import ConfigurationError, unknown
+from mss_models.networks.demucs.published_options import Known, PublishedOptions
 from mss_models.networks.demucs.settings import HybridSettings, ResidualSettings, TransformerSettings
 
 # Class names end so; packages have moved them about.
@@ -78,7 +78,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
     short = class_name.rpartition(".")[2]
     if short not in HYBRID_CLASSES:
         raise ConfigurationError(unknown("class", class_name, list(HYBRID_CLASSES)))
-    values = _Options(arguments, options)
+    values = PublishedOptions(arguments, options, Known(_SIZES, _FIXED, _WITHOUT_EFFECT))
     transformed = short == "HTDemucs"
     default_segment = 10 if transformed else 40
     rate = values.integer("samplerate", 44_100)
@@ -117,7 +117,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
         raise ConfigurationError(f"{class_name}: {fault}") from fault
 
 
-def _transformer(values: "_Options") -> TransformerSettings:
+def _transformer(values: PublishedOptions) -> TransformerSettings:
     return TransformerSettings(
         bottom_channels=values.integer("bottom_channels", 0),
         layers=values.integer("t_layers", 5),
@@ -125,49 +125,3 @@ def _transformer(values: "_Options") -> TransformerSettings:
         hidden_scale=values.number("t_hidden_scale", 4.0),
         dropout=values.number("t_dropout", 0.0),
     )
-
-
-class _Options:
-    """The arguments of a checkpoint's constructor, with the kinds they must have."""
-
-    def __init__(self, arguments: Sequence[object], options: Mapping[str, object]) -> None:
-        if len(arguments) > 1:
-            raise ConfigurationError(f"expected one positional argument, the stems; got {len(arguments)}")
-        self._values: dict[str, object] = dict(options)
-        if arguments:
-            self._values["sources"] = arguments[0]
-        known = (*_SIZES, *_FIXED, *_WITHOUT_EFFECT)
-        for name, value in self._values.items():
-            if name not in known:
-                raise ConfigurationError(unknown("option", str(name), list(known)))
-            if name in _FIXED and value != _FIXED[name]:
-                raise ConfigurationError(f"{name}: only {_FIXED[name]!r} is supported, got {value!r}")
-
-    def number(self, name: str, default: float) -> float:
-        value = self._values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigurationError(f"{name}: expected a number, got {value!r}")
-        return float(value)
-
-    def integer(self, name: str, default: int) -> int:
-        value = self.number(name, default)
-        if value != int(value):
-            raise ConfigurationError(f"{name}: expected a whole number, got {value!r}")
-        return int(value)
-
-    def fraction(self, name: str, default: int) -> Fraction:
-        """A number, a fraction, or a fraction as the package writes it into JSON."""
-        value = self._values.get(name, default)
-        if isinstance(value, Mapping) and value.get("_type") == "fraction":
-            top, bottom = value.get("numerator"), value.get("denominator")
-            if isinstance(top, int) and isinstance(bottom, int) and bottom:
-                return Fraction(top, bottom)
-        if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
-            raise ConfigurationError(f"{name}: expected a number or a fraction, got {value!r}")
-        return Fraction(value)
-
-    def names(self, name: str) -> tuple[str, ...]:
-        value = self._values.get(name)
-        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-            raise ConfigurationError(f"{name}: expected a list of names, got {value!r}")
-        return tuple(value)

@@ -40,7 +40,7 @@ class Scale(nn.Module):
 
 
 class RecurrentContext(nn.Module):
-    """A bidirectional LSTM over overlapping pieces, added to its input.
+    """An LSTM over overlapping pieces, added to its input.
 
     Parameters
     ----------
@@ -52,12 +52,22 @@ class RecurrentContext(nn.Module):
         Length of a piece, even; None takes everything at once.
     skip : bool
         Add the input to the output.
+    bidirectional : bool
+        It looks at what comes, too.
     """
 
-    def __init__(self, channels: int, *, layers: int = 2, max_steps: int | None = MAX_STEPS, skip: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        layers: int = 2,
+        max_steps: int | None = MAX_STEPS,
+        skip: bool = True,
+        bidirectional: bool = True,
+    ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(channels, channels, num_layers=layers, bidirectional=True)
-        self.linear = nn.Linear(2 * channels, channels)
+        self.lstm = nn.LSTM(channels, channels, num_layers=layers, bidirectional=bidirectional)
+        self.linear = nn.Linear((2 if bidirectional else 1) * channels, channels)
         self._max_steps, self._skip = max_steps, skip
 
     def forward(self, signal: Tensor) -> Tensor:
@@ -70,7 +80,7 @@ class RecurrentContext(nn.Module):
         return signal + result if self._skip else result
 
     def _run(self, signal: Tensor) -> Tensor:
-        outputs, _ = self.lstm(signal.permute(2, 0, 1))  # (step, batch, 2 * channel)
+        outputs, _ = self.lstm(signal.permute(2, 0, 1))  # (step, batch, channel of each direction)
         result: Tensor = self.linear(outputs)
         return result.permute(1, 2, 0)
 
