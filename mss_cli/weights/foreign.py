@@ -3,18 +3,15 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from mss_cli.errors import UsageError, WeightsError
+from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
 from mss_cli.weights.families import deep_salience, demucs, open_unmix, tdc_unet
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
-
-if TYPE_CHECKING:
-    from mss_cli.weights.store import Card
 
 FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "deep-salience")
 # Part of the names of what was made before; raised when the readers make something else.
@@ -40,21 +37,10 @@ def convert_published(model: Published, parts: Sequence[Part], target: Path) -> 
     UsageError, OutputError
         If a package is missing; if it cannot be written.
     """
-    from mss_cli.weights.store import Card
-
     contents = _read(model.family, parts, model)
     data = tuple(f"{part.path.name}, SHA-256 {file_sha256(part.path)}" for part in parts)
-    card = Card(
-        name=model.name,
-        architecture=contents.architecture,
-        configuration=contents.configuration,
-        stems=contents.stems,
-        sample_rate=contents.sample_rate,
-        training=f"by its publisher, on {model.derived_from}",
-        licence=model.licence,
-        data=data,
-    )
-    _write(target, contents, card)
+    training = f"by its publisher, on {model.derived_from}"
+    _write(target, contents, name=model.name, training=training, licence=model.licence, data=data)
 
 
 def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Listener) -> Path:
@@ -87,19 +73,9 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     contents = _read(kind, parts, None)
     if not contents.stems:
         raise UsageError(f"`{path}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
-    from mss_cli.weights.store import Card
-
-    card = Card(
-        name=path.stem,
-        architecture=contents.architecture,
-        configuration=contents.configuration,
-        stems=contents.stems,
-        sample_rate=contents.sample_rate,
-        training="by others, not known",
-        licence="not known: a file of others",
-        data=tuple(f"{part.path.name}, SHA-256 {sha256}" for part, sha256 in zip(parts, hashes, strict=True)),
-    )
-    _write(target, contents, card)
+    data = tuple(f"{part.path.name}, SHA-256 {sha256}" for part, sha256 in zip(parts, hashes, strict=True))
+    licence = "not known: a file of others"
+    _write(target, contents, name=path.stem, training="by others, not known", licence=licence, data=data)
     listener(Warned(f"weights of the family {kind}, kept as {target}; their licence is not known here", path))
     return target
 
@@ -151,13 +127,22 @@ def _read(family: str, parts: Sequence[Part], model: Published | None) -> Conten
     return demucs.read(parts, stems, weights=model.bag_weights, segment_seconds=model.segment_seconds)
 
 
-def _write(target: Path, contents: Contents, card: "Card") -> None:
-    from mss_cli.errors import OutputError
-    from mss_cli.weights.store import save_checkpoint
+def _write(target: Path, contents: Contents, *, name: str, training: str, licence: str, data: tuple[str, ...]) -> None:
+    from mss_cli.weights.store import Card, save_checkpoint
 
     for key, tensor in contents.state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise WeightsError(f"cannot load weights: `{key}` holds NaN or infinite weights", path=card.name)
+            raise WeightsError(f"cannot load weights: `{key}` holds NaN or infinite weights", path=name)
+    card = Card(
+        name=name,
+        architecture=contents.architecture,
+        configuration=contents.configuration,
+        stems=contents.stems,
+        sample_rate=contents.sample_rate,
+        training=training,
+        licence=licence,
+        data=data,
+    )
     make_cache_folder(target.parent)
     try:
         save_checkpoint(target, contents.state, card)
