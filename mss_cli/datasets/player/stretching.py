@@ -5,7 +5,6 @@ import scipy.fft
 
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
 from mss_cli.datasets.player.pitch import HOP_SAMPLES, PitchTrack
-from mss_cli.datasets.player.tracks import transpose
 
 _FRAME = 2048
 _HOP = _FRAME // 2
@@ -41,13 +40,6 @@ def stretched(sound: Audio, ratio: float) -> Audio:
         alike = scipy.fft.irfft(spectrum, size)[: 2 * _SEARCH]
         at = ideal - _SEARCH + int(np.argmax(alike)) if alike.max(initial=0) > 0 else ideal
     return out[:, :samples]
-
-
-def pitch_shifted(sound: Audio, semitones: float) -> Audio:
-    """Shift pitch and formants at the same length."""
-    if abs(semitones) < 0.01:
-        return sound
-    return transpose(stretched(sound, 2.0 ** (semitones / 12)), semitones)
 
 
 def retuned(sound: Audio, track: PitchTrack, *, hertz: float, vibrato_cents: float = 0.0) -> tuple[Audio, float, float]:

@@ -178,16 +178,7 @@ class HybridSettings:
             raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
         if self.channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {self.channels}")
-        for name in (
-            "sample_rate",
-            "segment_samples",
-            "width",
-            "growth",
-            "depth",
-            "stride",
-            "time_stride",
-            "norm_groups",
-        ):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.n_fft < 64 or self.n_fft % 64:
