@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from mss_cli.errors import OutputError
 
+# What `temporary_name` gives: `.NAME.RANDOM.CHECKSUM.PID.part`. Files of other programs that end in `.part` are not it.
+_TEMPORARY = re.compile(rb"\..+\.[0-9a-f]{8}\.(?P<pid>[0-9]{1,10})\.part", re.DOTALL)
 # What the operating system says, in words a user can act on.
 _REMEDIES = {
     errno.ENOSPC: ("disk full", "free some space or choose another folder with `--output`"),
@@ -41,6 +44,12 @@ def temporary_name(target: Path) -> Path:
     # Long names are cut; the check sum keeps those apart that differ behind the cut.
     suffix = f".{secrets.token_hex(4)}.{zlib.crc32(name):08x}.{os.getpid()}.part".encode()
     return target.with_name(os.fsdecode(b"." + name[: 254 - len(suffix)] + suffix))
+
+
+def writer_of(temporary: str | bytes) -> int | None:
+    """Give the number of the process that `temporary_name` made a name for; None for names that are not of it."""
+    found = _TEMPORARY.fullmatch(os.fsencode(temporary))
+    return None if found is None else int(found["pid"])
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mss_cli.batch.json_fields import Fields, MalformedError, parse_object
 from mss_cli.batch.sharding import Shard
 from mss_cli.events import Json
+from mss_cli.processes import process_exists, start_of
 
 SCHEMA = 1
 
@@ -104,33 +105,6 @@ def this_host() -> Host:
     with suppress(OSError):
         processes = str(Path("/proc/self/ns/pid").readlink())
     return Host(socket.gethostname(), _line("/etc/machine-id"), _line("/proc/sys/kernel/random/boot_id"), processes)
-
-
-def start_of(pid: int) -> str | None:
-    """Give the start of a process in ticks since the system's; None if it is gone or the system does not tell.
-
-    A process that ended and was not yet waited for is gone.
-    """
-    try:
-        raw = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    # The name in parentheses may hold anything; fields 3 (state) and 22 (start) are counted from its end (proc(5)).
-    rest = raw.rpartition(b")")[2].split()
-    return None if rest[0] in (b"Z", b"X") else rest[19].decode("ascii")
-
-
-def process_exists(pid: int) -> bool:
-    """Tell whether a process of that number runs on this host."""
-    if Path("/proc/self/stat").exists():
-        return start_of(pid) is not None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # it is there and belongs to someone else
-    return True
 
 
 def _runs(pid: int, started: str) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mss_cli.batch.holders import process_exists, this_host
+from mss_cli.batch.holders import this_host
 from mss_cli.batch.locks import Lock
+from mss_cli.files import writer_of
+from mss_cli.processes import process_exists
 
-# Of `mss_cli.files.temporary_name`: `.NAME.RANDOM.CHECKSUM.PID.part`. Files of other programs that end in `.part` stay.
-_NAMED = re.compile(rb"\..+\.[0-9a-f]{8}\.(?P<pid>[0-9]{1,10})\.part", re.DOTALL)
 # Of scratch files and the spool of stdin, which live under a name only for a moment, or as long as the run.
 _SPOOLED = re.compile(rb"\.mss-cli-(stdin-)?[a-z0-9_]{8}\.part")
 
@@ -73,8 +73,7 @@ def remove_traces(pid: int, folders: Iterable[Path]) -> None:
     for folder in folders:
         with suppress(OSError):
             for entry in list(os.scandir(folder)):
-                found = _NAMED.fullmatch(os.fsencode(entry.name))
-                if found is not None and int(found["pid"]) == pid:
+                if writer_of(entry.name) == pid:
                     with suppress(OSError):
                         os.unlink(entry.path)  # noqa: PTH108 - as above
 
@@ -82,9 +81,8 @@ def remove_traces(pid: int, folders: Iterable[Path]) -> None:
 def _is_left(name: bytes, lives: Callable[[int], bool], *, spools: bool) -> bool:
     if not name.endswith(b".part"):
         return False
-    found = _NAMED.fullmatch(name)
-    if found is not None:
-        pid = int(found["pid"])
+    pid = writer_of(name)
+    if pid is not None:
         return pid == os.getpid() or not lives(pid)
     # They say nothing about their run. Whoever still has one open keeps its content (POSIX).
     return spools and _SPOOLED.fullmatch(name) is not None

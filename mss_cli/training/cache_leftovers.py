@@ -3,15 +3,14 @@
 A cache may be shared, by runs on other hosts too, so a file is only removed if nobody can be writing it.
 """
 
-import os
-import re
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# Of `mss_cli.files.temporary_name`: `.NAME.RANDOM.CHECKSUM.PID.part`.
-_NAMED: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(?P<pid>[0-9]{1,10})\.part", re.DOTALL)
+from mss_cli.files import writer_of
+from mss_cli.processes import process_exists
+
 # A song is written in seconds. A file that nobody has touched for so long is not being written, on any host.
 _IN_USE_SECONDS: Final = 600.0
 
@@ -34,8 +33,8 @@ def remove_leftovers(cache: Path, *, shared: bool) -> list[Path]:
     """
     removed = []
     for path in sorted(cache.rglob(".*.part")):
-        named = _NAMED.fullmatch(path.name)
-        if named is None or _lives(int(named["pid"])):
+        writer = writer_of(path.name)
+        if writer is None or process_exists(writer):
             continue
         with suppress(OSError):  # another run has removed it, or its folder may not be written to
             if shared and time.time() - path.stat().st_mtime < _IN_USE_SECONDS:
@@ -43,15 +42,3 @@ def remove_leftovers(cache: Path, *, shared: bool) -> list[Path]:
             path.unlink()
             removed.append(path)
     return removed
-
-
-def _lives(pid: int) -> bool:
-    if os.name != "posix":  # where signal 0 is no question
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # it is there and belongs to someone else
-    return True

@@ -1,5 +1,6 @@
 """Temporary files of dead runs go; those of living runs, of other programs and of people stay."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mss_cli.batch.holders import Host, myself
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import Lock
 from mss_cli.batch.sharding import Shard
-from mss_cli.files import temporary_name
+from mss_cli.files import temporary_name, writer_of
 
 KILLED = """
 import os, sys
@@ -113,11 +114,15 @@ def test_links_are_neither_followed_nor_removed(tmp_path, killed):
 
 @given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=255))
 def test_every_temporary_name_fits_and_is_known_again(name):
-    from mss_cli.batch.leftovers import _is_left
-
     raw = temporary_name(Path("folder") / f"x{name}").name.encode()
     assert len(raw) <= 255
-    assert _is_left(raw, lambda pid: False, spools=False)
+    assert writer_of(raw) == os.getpid()
+
+
+def test_names_of_other_programs_tell_no_writer():
+    assert [
+        writer_of(name) for name in (".x.part", "x.0123abcd.7.part", ".x.0123ABCD.7.part", ".x.0123abcd.7.tmp")
+    ] == [None] * 4
 
 
 def test_two_runs_never_share_a_temporary_name():

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_cli.batch.holders import Host, Life, holder_to_json, myself, parse_holder, start_of, this_host
+from mss_cli.batch.holders import Host, Life, holder_to_json, myself, parse_holder, this_host
 from mss_cli.batch.locks import LockTiming, folder_lock, locks_in
 from mss_cli.batch.sharding import Shard
 from mss_cli.errors import ExitCode, FolderBusy, OutputError
+from mss_cli.processes import start_of
 
 FAST = LockTiming(renew_seconds=0.05, stale_seconds=0.6, poll_seconds=0.05, settle_seconds=5.0)
 ELSEWHERE = Host("elsewhere", "m", "b", "p")
