@@ -104,7 +104,7 @@ class TrackFinished(Event):
     gain: float
     device: str
     precision: str
-    segment_seconds: float
+    segment_seconds: float | None
     segments_per_batch: int
     elapsed_seconds: float
     extras: tuple[ExtraWritten, ...] = ()

@@ -85,7 +85,7 @@ class Circumstances:
     device: str
     precision: str
     threads: int
-    segment_seconds: float
+    segment_seconds: float | None
     segments_per_batch: int
     gain: float
 
@@ -337,7 +337,7 @@ def _read_circumstances(part: Fields) -> Circumstances:
         device=part.text("device"),
         precision=part.text("precision"),
         threads=part.whole("threads"),
-        segment_seconds=part.number("segment_seconds"),
+        segment_seconds=part.optional_number("segment_seconds"),
         segments_per_batch=part.whole("segments_per_batch"),
         gain=part.number("gain"),
     )

@@ -210,13 +210,14 @@ class ModelSystem:
     def settings(self) -> Mapping[str, Json]:
         """What changes the sound."""
         chosen = self.engine_settings
+        seconds = self.engine.segment_seconds(chosen)  # None where the whole track is heard
         return {
             "architecture": self.engine.card.architecture,
             "device": self.engine.device.type,
             "overlap": chosen.overlap,
             "precision": self.engine.precision,
             "seed": chosen.seed if chosen.shifts else None,
-            "segment_seconds": round(self.engine.segment_seconds(chosen), 6),
+            "segment_seconds": None if seconds is None else round(seconds, 6),
             "shifts": chosen.shifts,
         }
 
@@ -232,7 +233,9 @@ class ModelSystem:
 
         rate, channels = track.mixture.form()
         plan = plan_stems(self.engine.separator.stems, StemChoice())
-        pairs = self.engine.estimate(track.mixture.blocks, self.engine_settings, sample_rate=rate, channels=channels)
+        pairs = self.engine.estimate(
+            track.mixture.blocks, self.engine_settings, sample_rate=rate, channels=channels, scratch=scratch
+        )
         seconds, samples, told = track.mixture.seconds(), 0, time.monotonic()
         with Scratch(scratch, outputs=len(plan.parts), channels=channels) as made:
             with _enough_memory(track), closing(pairs):

@@ -1,9 +1,11 @@
-"""Audio at any rate through a separator and back: resample, map channels, stream, restore, pair with the mixture."""
+"""Audio at any rate through a separator and back: resample, map channels, separate, restore, pair with the mixture."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ from mss_cli.audio.channels import fold
 from mss_cli.audio.resample import Resampler, resample
 from mss_cli.devices import CPU_BATCH, GPU_BATCH
 from mss_cli.errors import WeightsError
+from mss_cli.separation.scratch import FrameFile
 from mss_cli.separation.settings import EngineSettings
 from mss_cli.separation.threads import ReadAhead
 from mss_cli.weights.store import Card
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mss_models.separator import Precision, Separator
+    from mss_models.tracks import TrackSettings
 
 Block = NDArray[np.float32]
 
@@ -60,9 +64,11 @@ class Engine:
         if self.batch_size == 0:
             self.batch_size = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
-    def segment_seconds(self, settings: EngineSettings) -> float:
-        """Give the segment length in force."""
-        return settings.segment_seconds or self.separator.segment_samples / self.separator.sample_rate
+    def segment_seconds(self, settings: EngineSettings) -> float | None:
+        """Give the segment length in force, the longest of an ensemble; None where the whole track is heard."""
+        from mss_models.tracks import segment_seconds
+
+        return segment_seconds(self.separator, self._track_settings(settings))
 
     def estimate(
         self,
@@ -71,23 +77,29 @@ class Engine:
         *,
         sample_rate: int,
         channels: int,
+        scratch: Path | None = None,
         on_smaller_batch: Callable[[int], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Generator[tuple[Block, Block], None, None]:
         """Separate one track, block by block.
 
         Parameters
         ----------
         source : callable
-            Gives the mixture from its start as float32 blocks of shape (channel, sample); called once more for
-            separators that must measure the track first.
+            Gives the mixture from its start as float32 blocks of shape (channel, sample); called again by separators
+            that must measure or hear the track first.
         settings : EngineSettings
             Segments, overlap, shifts.
         sample_rate : int, Hz
             Of the mixture.
         channels : int, 1 or 2
             Of the mixture.
+        scratch : Path, optional
+            Folder of the temporary files of separators that hear the whole track; the system's if None.
         on_smaller_batch : callable, optional
             Told the new batch size when the device ran out of memory.
+        on_progress : callable, optional
+            Told the share of the work that is done, by separators that hear the whole track.
 
         Yields
         ------
@@ -101,10 +113,13 @@ class Engine:
             If not even one segment fits.
         WeightsError
             If the estimates are not finite.
+        OutputError
+            If there is no room for the temporary files.
         """
         import torch
 
-        from mss_models.streaming import PerChannel, Stream, StreamSettings, measure_scale
+        from mss_models.streaming import PerChannel
+        from mss_models.tracks import TrackInput, begin_track
 
         separator = self.separator
         if separator.channels == 1 and channels == 2:
@@ -115,15 +130,6 @@ class Engine:
             mapped = (fold(block, separator.channels) for block in blocks)
             return resample(mapped, sample_rate, rate, separator.channels)
 
-        scale = measure_scale(separator.normalization, (torch.from_numpy(b) for b in model_input(source())))
-        stream_settings = StreamSettings(
-            segment_samples=max(1, round(self.segment_seconds(settings) * rate)),
-            overlap=settings.overlap,
-            batch_size=self.batch_size,
-            shifts=settings.shifts,
-            seed=settings.seed,
-        )
-        track = Stream(separator, stream_settings, device=self.device, scale=scale, on_smaller_batch=on_smaller_batch)
         delay = _Delay(channels)
         back = Resampler(rate, sample_rate, stems * channels)
 
@@ -140,19 +146,36 @@ class Engine:
                 raise _not_finite(self.card.name)
             return delay.take(flat.shape[-1]), flat.reshape(stems, channels, -1)
 
-        with ReadAhead(model_input(delay.tap(source())), depth=_DEPTH) as blocks:
-            for block in blocks:
-                with torch.inference_mode():
-                    estimates = track.push(torch.from_numpy(block))
-                if estimates.shape[-1]:
-                    yield paired(restored(estimates))
-        with torch.inference_mode():
-            estimates = track.finish()
+        with ExitStack() as stack:
+            track = TrackInput(
+                lambda: (torch.from_numpy(block) for block in model_input(source())),
+                device=self.device,
+                new_store=lambda width, dtype: stack.enter_context(FrameFile(scratch, width, dtype)),
+                on_smaller_batch=on_smaller_batch,
+                on_progress=on_progress,
+            )
+            way = begin_track(separator, track, self._track_settings(settings))
+            with ReadAhead(model_input(delay.tap(source())), depth=_DEPTH) as blocks:
+                for block in blocks:
+                    with torch.inference_mode():
+                        estimates = way.push(torch.from_numpy(block))
+                    if estimates.shape[-1]:
+                        yield paired(restored(estimates))
+            with torch.inference_mode():
+                estimates = way.finish()
         given = delay.given
         last = restored(estimates)
         tail = back.flush(max(delay.received, given + last.shape[-1]))
         flat = np.concatenate([last, tail], axis=-1)[:, : delay.received - given]  # (stem * channel, sample)
         yield paired(np.ascontiguousarray(flat))
+
+    def _track_settings(self, settings: EngineSettings) -> "TrackSettings":
+        """Join what was asked for and what the device carries."""
+        from mss_models.tracks import TrackSettings
+
+        return TrackSettings(
+            settings.segment_seconds, settings.overlap, self.batch_size, settings.shifts, settings.seed
+        )
 
 
 class _Delay:

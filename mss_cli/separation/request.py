@@ -275,7 +275,8 @@ def run_to_stdout(request: Request, listener: Listener) -> int:
 
             source = open_source(path, checked.read_settings, name=name)
             engine = load(request, listener).engine
-            separate_to_stdout(engine, source, checked.stems, checked.engine_settings, listener=listener)
+            settings, scratch = checked.engine_settings, request.scratch
+            separate_to_stdout(engine, source, checked.stems, settings, scratch=scratch, listener=listener)
         except (InputError, MemoryExhausted) as error:
             listener(track_failed(name, error))
             return error.code

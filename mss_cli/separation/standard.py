@@ -49,9 +49,24 @@ def spooled_stdin(scratch: Path | None) -> Iterator[Path]:
 
 
 def separate_to_stdout(
-    engine: Engine, source: Source, plan: StemPlan, settings: EngineSettings, *, listener: Listener
+    engine: Engine,
+    source: Source,
+    plan: StemPlan,
+    settings: EngineSettings,
+    *,
+    scratch: Path | None = None,
+    listener: Listener,
 ) -> None:
     """Write the one stem of a plan to stdout as it is made, as 32-bit float wav, unscaled.
+
+    Parameters
+    ----------
+    engine, source, plan, settings
+        As for a track that is written into files.
+    scratch : Path or None
+        Folder of temporary files; the system's if None.
+    listener : callable
+        Takes the events.
 
     Raises
     ------
@@ -63,7 +78,9 @@ def separate_to_stdout(
     listener(TrackStarted(source.name, info.sample_rate, source.channels, info.seconds))
     write_bytes(wav_header(info.sample_rate, source.channels, info.samples))
     samples, peak = 0, 0.0
-    pairs = engine.estimate(source.blocks, settings, sample_rate=info.sample_rate, channels=source.channels)
+    pairs = engine.estimate(
+        source.blocks, settings, sample_rate=info.sample_rate, channels=source.channels, scratch=scratch
+    )
     with closing(pairs), memory_errors(str(source.name)):
         for mixture, estimates in pairs:
             stem = plan.apply(mixture, estimates)[0]  # (channel, sample)

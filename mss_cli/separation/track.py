@@ -101,14 +101,14 @@ class Mixed:
         Largest absolute sample of each output that is written, the mixture's last in a stem file.
     sketch : TrackSketch or None
         For the picture.
-    segment_seconds : float
-        Segment length in the end.
+    segment_seconds : float or None
+        Segment length in the end; None where the whole track was heard at once.
     """
 
     samples: int
     peaks: tuple[float, ...]
     sketch: TrackSketch | None
-    segment_seconds: float
+    segment_seconds: float | None
 
 
 def separate_track(
@@ -267,7 +267,7 @@ def _separated(
         )
         with scratch:
             try:
-                mixed = _fill(engine, source, plan, scratch, settings, write_settings, listener)
+                mixed = _fill(engine, source, plan, scratch, folder, settings, write_settings, listener)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -282,6 +282,7 @@ def _fill(
     source: Source,
     plan: StemPlan,
     scratch: Scratch,
+    folder: Path,
     settings: EngineSettings,
     write_settings: WriteSettings,
     listener: Listener,
@@ -306,22 +307,47 @@ def _fill(
         engine.batch_size = size
         listener(Warned(f"out of memory: going on with {size} segments at once", source.name))
 
-    told = time.monotonic()
+    progress = _Progress(source, listener)
     pairs = engine.estimate(
         source.blocks,
         settings,
         sample_rate=source.info.sample_rate,
         channels=source.channels,
+        scratch=folder,
         on_smaller_batch=smaller_batch,
+        on_progress=progress.share,
     )
     with closing(pairs), WriteBehind(write, depth=_DEPTH) as behind:
         for mixture, estimates in pairs:
             behind.put((mixture, estimates))
             samples += mixture.shape[-1]
-            if time.monotonic() - told >= _PROGRESS_SECONDS:
-                told = time.monotonic()
-                listener(TrackProgress(source.name, samples / source.info.sample_rate, source.info.seconds))
+            progress.samples(samples)
     return Mixed(samples, tuple(float(peak) for peak in peaks), sketch, engine.segment_seconds(settings))
+
+
+class _Progress:
+    """Tells about once a second how far a track is."""
+
+    def __init__(self, source: Source, listener: Listener) -> None:
+        self._source, self._listener = source, listener
+        self._told = time.monotonic()
+        self._shared = False
+
+    def samples(self, done: int) -> None:
+        """Take how many samples have their estimates: all the work there is, unless the separator knows better."""
+        if not self._shared:
+            self._tell(done / self._source.info.sample_rate)
+
+    def share(self, done: float) -> None:
+        """Take the share of the work that is done, from a separator that goes over the track more than once."""
+        self._shared = True
+        if self._source.info.seconds is not None:
+            self._tell(done * self._source.info.seconds)
+
+    def _tell(self, seconds: float) -> None:
+        if time.monotonic() - self._told >= _PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            self._listener(TrackProgress(self._source.name, seconds, self._source.info.seconds))
 
 
 def _peaks(outputs: Block) -> Block:
@@ -332,10 +358,14 @@ def _peaks(outputs: Block) -> Block:
 
 
 def _smaller(engine: Engine, source: Source, settings: EngineSettings, listener: Listener) -> EngineSettings:
-    """Halve the segment, or move to the CPU, or give up."""
+    """Cut into segments, halve them, or move to the CPU, or give up."""
     import torch
 
     seconds = engine.segment_seconds(settings)
+    if seconds is None:
+        seconds = engine.separator.segment_samples / engine.separator.sample_rate
+        listener(Warned(f"out of memory: starting again with segments of {seconds:.2f} s", source.name))
+        return replace(settings, segment_seconds=seconds)
     if seconds / 2 >= SHORTEST_SEGMENT_SECONDS:
         listener(Warned(f"out of memory: starting again with segments of {seconds / 2:.2f} s", source.name))
         return replace(settings, segment_seconds=seconds / 2)
