@@ -8,12 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def _no_truth(value: object) -> object:
+    """Refuse `true` where pydantic would read 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_number", "true and false are no numbers")
+    return value
+
 
 Json = JsonValue
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+Positive = Annotated[Number, Field(gt=0.0)]
+Decay = Annotated[Number, Field(ge=0.0, lt=1.0)]
+Count = Annotated[Whole, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -158,7 +170,7 @@ class Data(Section):
     seconds: Positive | None = None
     valid_examples: Count = 32
     cache: Path | None = None
-    workers: Annotated[int, Field(ge=0)] = 1
+    workers: Annotated[Whole, Field(ge=0)] = 1
 
     @model_validator(mode="after")
     def _one_length(self) -> "Data":
@@ -218,7 +230,7 @@ class LossTerm(Section):
         "log-energy",
         "salience-l2",
     ]
-    weight: Annotated[float, Field(ge=0.0)] = 1.0
+    weight: Annotated[Number, Field(ge=0.0)] = 1.0
     target: Literal["stem", "rectified-difference"] = "stem"
     n_fft: Count | None = None
     hop_length: Count | None = None
@@ -253,12 +265,12 @@ class Optimizer(Section):
     """
 
     name: Literal["adam", "adamw"] = "adam"
-    learning_rate: Positive = 2e-4
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    learning_rate: Annotated[Number, Field(gt=0.0, le=1000.0)] = 2e-4
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    weight_decay: Annotated[Number, Field(ge=0.0, le=1000.0)] = 0.0
     schedule: Literal["constant", "cosine", "cooldown"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    cooldown_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[Whole, Field(ge=0)] = 0
+    cooldown_steps: Annotated[Whole, Field(ge=0)] = 0
 
 
 class Training(Section):
@@ -284,8 +296,8 @@ class Training(Section):
     batch: Count = 16
     accumulate: Count = 1
     clip: Positive | None = None
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    ema: Decay | None = None
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     validate_steps: Count = 500
     checkpoint_minutes: Positive = 5.0
 

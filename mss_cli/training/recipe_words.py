@@ -134,18 +134,22 @@ def _members(kind: object) -> tuple[object, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
+def _exact(bound: object) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
+
+
 def _limited(limits: tuple[object, ...]) -> str:
     def words() -> Iterator[str]:
         for limit in limits:
             match limit:
                 case Gt(gt=bound):
-                    yield f"> {bound:g}"
+                    yield f"> {_exact(bound)}"
                 case Ge(ge=bound):
-                    yield f">= {bound:g}"
+                    yield f">= {_exact(bound)}"
                 case Lt(lt=bound):
-                    yield f"< {bound:g}"
+                    yield f"< {_exact(bound)}"
                 case Le(le=bound):
-                    yield f"<= {bound:g}"
+                    yield f"<= {_exact(bound)}"
                 case FieldInfo(metadata=inner):
                     yield from (word for word in [_limited(tuple(inner)).strip()] if word)
                 case _:

@@ -300,7 +300,7 @@ def _opened(path: Path, sample_rate: int) -> CachedSong:
 
 
 def _stretch(sample_rate: int) -> int:
-    return sample_rate // _STRETCHES_PER_SECOND
+    return max(1, sample_rate // _STRETCHES_PER_SECOND)
 
 
 def _decoded(song: Song, groups: Mapping[str, Sequence[str]], form: Form, path: Path) -> tuple[Pcm, tuple[float, ...]]:

@@ -5,6 +5,7 @@ PyYAML's safe loader composes the text; what a plain word means is decided here 
 hold are mistakes. All mistakes of a text are found at once, but of its syntax only the first.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ Value = None | bool | int | float | str
 _TAG = "tag:yaml.org,2002:"
 _MOST_NODES = 20_000
 _DEEPEST = 50
+_MOST_DIGITS = 30
 _RESOLVERS: tuple[tuple[str, str, str], ...] = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -106,8 +108,12 @@ def parse(text: str, place_of: Callable[[int, int], Place]) -> tuple[Tree, list[
     mistakes : list of Mistake
         Empty if all is well.
     """
+    too_large = f"too large: more than {_MOST_NODES} values, or deeper than {_DEEPEST} levels"
     try:
         node = yaml.compose(text, Loader=_Loader)
+    except RecursionError:  # PyYAML goes down level by level
+        place = place_of(1, 1)
+        return Scalar(place, None), [Mistake(place, (), too_large)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = place_of(1, 1) if mark is None else place_of(mark.line + 1, mark.column + 1)
@@ -123,8 +129,7 @@ def parse(text: str, place_of: Callable[[int, int], Place]) -> tuple[Tree, list[
         return reader.tree(node, ()), reader.mistakes
     except _TooLargeError:
         place = place_of(1, 1)
-        what = f"too large: more than {_MOST_NODES} values, or deeper than {_DEEPEST} levels"
-        return Scalar(place, None), [Mistake(place, (), what)]
+        return Scalar(place, None), [Mistake(place, (), too_large)]
 
 
 class _TooLargeError(Exception):
@@ -181,9 +186,12 @@ class _Reader:
                 case "bool":
                     return text.lower() == "true"
                 case "int":
+                    if len(text) > _MOST_DIGITS:
+                        self._wrong(place, key, f"`{text[:_MOST_DIGITS]}...` has too many digits")
+                        return None
                     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
                 case "float":
-                    if "n" in text.lower():  # .inf, .nan
+                    if "n" in text.lower() or not math.isfinite(float(text)):  # .inf, .nan, 1e999
                         self._wrong(place, key, f"`{text}` is no finite number")
                         return None
                     return float(text)
