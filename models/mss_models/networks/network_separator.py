@@ -24,6 +24,31 @@ N = TypeVar("N", bound=nn.Module)
 _DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def check_stems(stems: tuple[str, ...]) -> None:
+    """Refuse stems without names, two of one name, or none at all.
+
+    Raises
+    ------
+    ValueError
+        If they are such.
+    """
+    if not stems or len(set(stems)) != len(stems) or not all(stems):
+        raise ValueError(f"stems must be different names, at least one, got {list(stems)}")
+
+
+def dtype_of(precision: Precision, allowed: tuple[Precision, ...]) -> torch.dtype:
+    """Give the type of numbers of a precision.
+
+    Raises
+    ------
+    ValueError
+        If it is not among those a separator allows.
+    """
+    if precision not in allowed:
+        raise ValueError(f"precision must be one of {', '.join(allowed)}, got `{precision}`")
+    return _DTYPES[precision]
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What a separator takes and gives.
@@ -58,8 +83,7 @@ class Signature:
     normalization: Normalization = "none"
 
     def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
-            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
+        check_stems(self.stems)
 
 
 class SeparatorModule(nn.Module, ABC):
@@ -179,10 +203,9 @@ class NetworkSeparator(SeparatorModule, Generic[N]):
         ValueError
             If the precision is not among ``precisions``.
         """
-        if precision not in self.precisions:
-            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
+        dtype = dtype_of(precision, self.precisions)
         self.forget_prepared()  # frees the old copy first
-        network, dtype = self.inference_copy(), _DTYPES[precision]
+        network = self.inference_copy()
         # channels_last: 1.0 to 1.3 times faster in fp32 and bf16, for the transposed convolutions above all.
         network = network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._prepared = _Prepared(network, dtype)

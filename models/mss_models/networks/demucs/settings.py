@@ -7,6 +7,8 @@ Massa and Défossez, "Hybrid transformers for music source separation", ICASSP 2
 
 from dataclasses import dataclass, field
 
+from mss_models.networks.network_separator import check_stems
+
 # The grid of the spectrogram fits that of the time branch with this many only.
 _HOPS_PER_WINDOW = 4
 _COUNTS = ("sample_rate", "segment_samples", "width", "growth", "depth", "stride", "time_stride", "norm_groups")
@@ -174,8 +176,7 @@ class HybridSettings:
     transformer: TransformerSettings | None = None
 
     def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
-            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
+        check_stems(self.stems)
         if self.channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {self.channels}")
         for name in _COUNTS:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mss_models.networks.demucs.settings import ResidualSettings
+from mss_models.networks.network_separator import check_stems
 
 Activation = Literal["gelu", "relu"]
 Decoders = Literal["shared", "per-stem"]
@@ -89,8 +90,7 @@ class TimeSettings:
     decoders: Decoders = "shared"
 
     def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems) or not all(self.stems):
-            raise ValueError(f"stems must be different names, at least one, got {list(self.stems)}")
+        check_stems(self.stems)
         if self.channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {self.channels}")
         for name in _COUNTS:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mss_models.centered_stft import CenteredSynthesis, centered_istft, centered_stft
 from mss_models.networks.front_end import check_mixture
-from mss_models.networks.network_separator import SeparatorModule, Signature
+from mss_models.networks.network_separator import SeparatorModule, Signature, dtype_of
 from mss_models.networks.open_unmix.folded import FoldedNetworks
 from mss_models.networks.open_unmix.network import Crossing, OpenUnmix, OpenUnmixShape, bin_statistics, crossed_factors
 from mss_models.networks.open_unmix.track import begin_whole_track
@@ -30,8 +30,6 @@ from mss_models.tracks import TrackInput, TrackStream
 _EPS = 1e-10
 # Frames decoded at once where no window of the filter says how many.
 _DECODED_FRAMES = 300
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +183,8 @@ class OpenUnmixSeparator(SeparatorModule):
         ValueError
             If the precision is not one of these.
         """
-        if precision not in self.precisions:
-            raise ValueError(f"precision must be one of {', '.join(self.precisions)}, got `{precision}`")
-        self._prepared = None  # frees the old copy first
-        dtype = _DTYPES[precision]
+        dtype = dtype_of(precision, self.precisions)
+        self.forget_prepared()  # frees the old copy first
         self._prepared = FoldedNetworks(self.members, self.settings.crossing, device=device, dtype=dtype)
 
     def forget_prepared(self) -> None:
