@@ -16,7 +16,7 @@ _WORKER_BYTES = 1000**3
 # Of a worker with weights, for each of their bytes: as stored, as loaded, and layers of one segment.
 _BYTES_PER_WEIGHT_BYTE = 6
 # A worker more costs about 3 s of CPU before it begins, what `classical` takes for this much audio.
-_LEAST_SECONDS_EACH = 60.0
+LEAST_SECONDS_EACH = 60.0
 # Of memory that is free now, the share that workers may fill: others want some too.
 _SHARE_OF_MEMORY = 0.8
 
@@ -94,7 +94,7 @@ def divide(
     places = {"auto": machine.accelerators, "cuda": cuda}.get(device, ()) or (device,)
     on_cpu = places in (("cpu",), ("auto",))
     if jobs is None:
-        jobs = min(machine.cores // (threads or 1) if on_cpu else len(places), int(seconds / _LEAST_SECONDS_EACH))
+        jobs = min(machine.cores // (threads or 1) if on_cpu else len(places), int(seconds / LEAST_SECONDS_EACH))
         if on_cpu and machine.free_bytes is not None:
             jobs = min(jobs, int(machine.free_bytes * _SHARE_OF_MEMORY) // worker_bytes)
     count = max(1, min(jobs, tracks))

@@ -1,9 +1,17 @@
 """How a run goes through its inputs, as asked for."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from mss_cli.batch.decisions import Policy
 from mss_cli.batch.sharding import Shard
+
+
+class EngineName(StrEnum):
+    """Where the workers of a run live."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,9 @@ class BatchOptions:
         How much the run gives way to other processes.
     retry_failed : bool
         Do only the tracks that are listed as failed in the output folder.
+    engine : EngineName
+    ray_address : str or None
+        Of the Ray cluster: `auto`, `HOST` or `HOST:PORT`.
     """
 
     inputs_from: str | None = None
@@ -53,3 +64,5 @@ class BatchOptions:
     timeout_seconds: float | None = None
     nice: int = 0
     retry_failed: bool = False
+    engine: EngineName = EngineName.LOCAL
+    ray_address: str | None = None

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mss_cli.audio.access import check_readable
-from mss_cli.batch.cores import Division, divide, this_machine, worker_bytes
 from mss_cli.batch.decisions import Action, Decision, decide
-from mss_cli.batch.engines.base import Engine, Task
+from mss_cli.batch.engines.base import Task
+from mss_cli.batch.engines.choice import chosen_engine
 from mss_cli.batch.engines.worker import Brief
 from mss_cli.batch.failed import FailedTrack, failures_kept, listed_inputs, only_failed, read_failed
 from mss_cli.batch.folders import TrackFolders
@@ -19,10 +19,17 @@ from mss_cli.batch.inputs import STANDARD, Inputs, find_inputs, read_list, read_
 from mss_cli.batch.ledger import Ledger
 from mss_cli.batch.leftovers import remove_leftovers
 from mss_cli.batch.locks import FolderLock, folder_lock
-from mss_cli.batch.options import BatchOptions
+from mss_cli.batch.options import BatchOptions, EngineName
 from mss_cli.batch.plan import Job, Layout, Plan, make_plan
 from mss_cli.batch.records import refresh_record
-from mss_cli.batch.room import TrackLength, check_room, free_bytes, scratch_bytes, track_bytes
+from mss_cli.batch.room import (
+    TrackLength,
+    check_room,
+    free_bytes,
+    scratch_bytes,
+    stored_bytes_per_second,
+    track_bytes,
+)
 from mss_cli.batch.track_job import Making, making
 from mss_cli.errors import ExitCode, MssError, OutputError, UsageError
 from mss_cli.events import Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
@@ -60,6 +67,10 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
             raise UsageError("`--output -` is for one track", hint="leave out the flags for batches")
         return run_to_stdout(request, listener)
     checked = check(request, listener)
+    if options.engine is EngineName.RAY:
+        _check_for_cluster(request, options)
+    elif options.ray_address is not None:
+        raise UsageError("`--ray-address` is for `--engine ray`", hint="give both")
     if options.nice:
         if not hasattr(os, "nice"):
             raise UsageError("`--nice` needs a POSIX system", hint="leave it out")
@@ -81,6 +92,16 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
         return whole.do(ledger)
     finally:
         ledger.close()
+
+
+def _check_for_cluster(request: Request, options: BatchOptions) -> None:
+    from mss_cli.batch.engines.ray import check_ray
+
+    if STANDARD in request.inputs:
+        raise UsageError("the machines of a cluster do not read this stdin", hint="name a file that they all see")
+    if options.nice:
+        raise UsageError("`--nice` does not reach the machines of a cluster", hint="leave it out")
+    check_ray()
 
 
 def _find(
@@ -269,47 +290,29 @@ class _Run:
         files = sum(track_bytes(length, self.checked.format, stems=stems) for length in known)
         if self.checked.request.scratch is not None or self.options.dry_run:
             return files
-        floats = sorted((scratch_bytes(length, stems=stems) for length in known), reverse=True)
+        stored = stored_bytes_per_second(self.checked.weights) if self.checked.request.segment_seconds is None else 0.0
+        floats = sorted((scratch_bytes(one, stems=stems, stored_per_second=stored) for one in known), reverse=True)
         return files + sum(floats[:at_once])
-
-    def _division(self, lengths: Sequence[TrackLength | None]) -> Division:
-        request, options = self.checked.request, self.options
-        return divide(
-            this_machine(request.device),
-            tracks=len(lengths),
-            seconds=sum(_USUAL_SECONDS if length is None else length.seconds for length in lengths),
-            jobs=options.jobs,
-            threads=request.threads,
-            device=request.device,
-            worker_bytes=worker_bytes(self.checked.weights),
-        )
-
-    def _engine(self, division: Division) -> Engine:
-        """Choose what goes through the tracks: a process that can be killed where one may have to be."""
-        brief = Brief(self.checked, self.making)
-        if division.jobs == 1 and self.options.timeout_seconds is None:
-            from mss_cli.batch.engines.inline import InlineEngine
-
-            return InlineEngine(brief.at(division.devices[0], threads=division.threads))
-        from mss_cli.batch.engines.processes import ProcessEngine
-
-        return ProcessEngine(brief, division, timeout_seconds=self.options.timeout_seconds)
 
     def _separate(self, lengths: dict[Job, TrackLength | None], lock: FolderLock) -> None:
         seconds = sum(length.seconds for length in lengths.values() if length is not None)
         if not lengths or self.stopped:
             self._tell_all(len(lengths), seconds, self._bytes(list(lengths.values())))
             return
-        division = self._division(list(lengths.values()))
-        size = self._bytes(list(lengths.values()), at_once=division.jobs)
-        self._tell_all(len(lengths), seconds, size)
-        check_room(self.checked.naming.folder, size)
-        self._check_scratch()
         waiting = iter(lengths)
+        guess = sum(_USUAL_SECONDS if length is None else length.seconds for length in lengths.values())
+        brief = Brief(self.checked, self.making)
         with ExitStack() as stack:
+            engine, division = stack.enter_context(
+                chosen_engine(brief, self.options, tracks=len(lengths), seconds=guess)
+            )
+            size = self._bytes(list(lengths.values()), at_once=division.jobs)
+            self._tell_all(len(lengths), seconds, size)
+            check_room(self.checked.naming.folder, size)
+            self._check_scratch()
             folders = stack.enter_context(TrackFolders())
             tasks = self._tasks(waiting, lock, folders)
-            outcomes = stack.enter_context(closing(self._engine(division).run(tasks, self.listener)))
+            outcomes = stack.enter_context(closing(engine.run(tasks, self.listener)))
             for outcome in outcomes:
                 if outcome.error is None:
                     folders.keep(outcome.task.job)

@@ -14,6 +14,7 @@ from mss_cli.weights.manifest import DEFAULT
 
 if TYPE_CHECKING:
     from mss_cli.batch.decisions import Policy
+    from mss_cli.batch.options import EngineName
 
 
 def command(
@@ -88,6 +89,12 @@ def command(
         None, "--timeout-per-track", min=0.1, help="Seconds after which a track has failed."
     ),
     nice: int = typer.Option(0, "--nice", min=0, max=19, help="Give way to other processes (POSIX)."),
+    engine: str = typer.Option(
+        "local", "--engine", envvar="MSS_CLI_ENGINE", metavar="local|ray", help="This machine, or a Ray cluster."
+    ),
+    ray_address: str | None = typer.Option(
+        None, "--ray-address", metavar="auto|HOST[:PORT]", help="Head of the Ray cluster; by default this machine's."
+    ),
     downmix: str | None = typer.Option(None, help="`stereo` folds more than two channels."),
     stream: int | None = typer.Option(None, min=0, help="Number of the audio stream, in files with several."),
     scratch: Path | None = typer.Option(
@@ -208,6 +215,8 @@ def command(
         timeout_seconds=timeout_per_track,
         nice=nice,
         retry_failed=retry_failed,
+        engine=_engine(engine),
+        ray_address=ray_address,
     )
     return run(request, options, console)
 
@@ -219,6 +228,16 @@ def _only(policies: "Sequence[Policy]") -> "Policy":
     if len(policies) > 1:
         raise UsageError(f"`--{policies[0]}` and `--{policies[1]}` are both given", hint="give one")
     return policies[0] if policies else Policy.IF_CHANGED
+
+
+def _engine(text: str) -> "EngineName":
+    """Read the name of an engine."""
+    from mss_cli.batch.options import EngineName
+
+    try:
+        return EngineName(text)
+    except ValueError:
+        raise UsageError(f"`--engine {text}` is neither `local` nor `ray`", hint="leave it out for `local`") from None
 
 
 def _count(flag: str, text: str) -> int | None:

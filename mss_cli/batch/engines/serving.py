@@ -1,9 +1,10 @@
-"""A worker as a process: messages in, events and outcomes out, gone as soon as its parent is."""
+"""A worker at work: tasks in, messages out; as a process, gone as soon as its parent is."""
 
 import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -61,6 +62,20 @@ def serve(brief: Brief, connection: Connection) -> None:
         except OSError:
             os._exit(1)  # nobody is there to do this for
 
+    work(brief, tasks.get, send)
+
+
+def work(brief: Brief, next_task: Callable[[], Task], send: Callable[[Message], None]) -> None:
+    """Load the model and do one task after the other; return only if the model cannot be loaded.
+
+    Parameters
+    ----------
+    brief : Brief
+    next_task : callable
+        Waits for a task.
+    send : callable
+        Takes messages: `Loaded` or `Refused`, then events, and `Ended` after each task.
+    """
     try:
         worker = Worker(brief, send)
     except MssError as error:
@@ -71,7 +86,7 @@ def serve(brief: Brief, connection: Connection) -> None:
         return
     send(Loaded())
     while True:
-        send(Ended(worker.do(tasks.get(), send)))
+        send(Ended(worker.do(next_task(), send)))
 
 
 def _listen(connection: Connection, tasks: "SimpleQueue[Task]") -> None:

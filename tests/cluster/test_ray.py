@@ -1,0 +1,66 @@
+"""`--engine ray` on a cluster of two nodes on this machine."""
+
+import json
+
+import pytest
+
+from batch_runs import BatchRun, files_below, whole_tracks, write_broken
+from signals import write_music
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+
+def start(cluster, songs, out, *more):
+    return BatchRun(songs, "-o", out, "--engine", "ray", "--ray-address", cluster.address, *more)
+
+
+def test_a_cluster_does_what_this_machine_does_and_a_second_run_skips_it(cluster, tmp_path):
+    for number in range(4):
+        write_music(tmp_path / "in" / f"{number}.wav", seconds=0.5 + 0.1 * number, seed=number)
+    write_broken(tmp_path / "in" / "broken.wav")
+    with start(cluster, tmp_path / "in", tmp_path / "ray", "--jobs", "2") as run:
+        assert run.end() == 1
+    (failed,) = run.of_kind("track_failed")
+    assert (failed["path"], failed["code"]) == (str(tmp_path / "in" / "broken.wav"), 3)
+    assert files_below(tmp_path / "ray") == whole_tracks("0", "1", "2", "3")
+    assert len(run.of_kind("weights_ready")) == 1
+    with BatchRun(tmp_path / "in", "-o", tmp_path / "here", "--jobs", "1") as here:
+        assert here.end() == 1
+    for name in files_below(tmp_path / "here"):
+        one, other = ((tmp_path / folder / name).read_bytes() for folder in ("here", "ray"))
+        if name.endswith(".json"):
+            one, other = json.loads(one), json.loads(other)
+            assert one["circumstances"] == other["circumstances"]
+            assert one["settings"] == other["settings"]
+        else:
+            assert one == other
+    with start(cluster, tmp_path / "in", tmp_path / "ray", "--exclude", "broken.wav") as again:
+        assert again.end() == 0
+    assert len(again.of_kind("track_skipped")) == 4
+
+
+def test_a_node_killed_in_the_middle_costs_no_track(cluster, tmp_path):
+    tracks = [f"{number}" for number in range(6)]
+    for number, name in enumerate(tracks):
+        write_music(tmp_path / "in" / f"{name}.wav", seconds=20.0, seed=number)
+    with start(cluster, tmp_path / "in", tmp_path / "out", "--jobs", "2", "--segment-seconds", "1") as run:
+        run.until("track_started")
+        run.until("track_started")
+        cluster.remove_node(cluster.two[1], allow_graceful=False)
+        assert run.end() == 0
+    assert run.of_kind("track_failed") == []
+    (lost,) = [event for event in run.of_kind("warning") if "lost" in event["message"] or "died" in event["message"]]
+    started = [event["path"] for event in run.of_kind("track_started")]
+    assert len(started) == 7
+    assert started.count(lost["path"]) == 2
+    assert files_below(tmp_path / "out") == whole_tracks(*tracks)
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capsys):
+    from mss_cli.main import main
+
+    song = write_music(tmp_path / "a.wav", seconds=0.3)
+    command = ["separate", str(song), "-o", str(tmp_path / "out"), "-m", "classical", "--engine", "ray"]
+    assert main([*command, "--ray-address", "127.0.0.1:1"]) == 4
+    assert "no Ray cluster answers at `127.0.0.1:1`" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
