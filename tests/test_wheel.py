@@ -1,6 +1,7 @@
 """The wheel, built and installed where nothing of the source tree can be seen."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,13 +14,28 @@ import pytest
 from signals import write_music
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "mss_cli" / "weights" / "files"
+DATA = {".json", ".toml", ".safetensors", ".txt"}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def tree(tmp_path_factory):
+    """A copy of the source tree, with one file of weights more and its notice."""
+    copy = tmp_path_factory.mktemp("tree")
+    for folder in ("mss_cli", "models"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", ".gitignore"):
+        shutil.copy(ROOT / name, copy)
+    weights = copy / "mss_cli" / "weights" / "files"
+    weights.mkdir(exist_ok=True)
+    (weights / "more.safetensors").write_bytes(b"weights")
+    (weights / "more.NOTICE.txt").write_text("whose they are\n", encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(tree)]
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     return next(folder.glob("*.whl"))
 
@@ -33,13 +49,13 @@ def test_the_wheel_holds_both_packages_and_the_licence_and_nothing_else(wheel):
     assert "mss_cli/commands/separate.py" in names
 
 
-@pytest.mark.skipif(not list(WEIGHTS.glob("*.safetensors")), reason="no default weights yet")
-def test_the_wheel_holds_the_weights_with_the_notice_of_those_who_made_their_data(wheel):
+def test_the_wheel_holds_weights_with_their_notices_and_all_other_data(tree, wheel):
+    there = {path for path in (tree / "mss_cli").rglob("*") if path.suffix in DATA}
     with zipfile.ZipFile(wheel) as file:
-        inside = {name: file.read(name) for name in file.namelist() if name.startswith("mss_cli/weights/files/")}
-    assert inside == {f"mss_cli/weights/files/{path.name}": path.read_bytes() for path in WEIGHTS.iterdir()}
-    assert {Path(name).suffix for name in inside} == {".safetensors", ".txt"}
-    assert all(b"licence" in text for name, text in inside.items() if name.endswith(".NOTICE.txt"))
+        inside = {name: file.read(name) for name in file.namelist() if Path(name).suffix in DATA}
+    expected = {path.relative_to(tree).as_posix(): path.read_bytes() for path in there}
+    assert {name: data for name, data in inside.items() if name.startswith("mss_cli/")} == expected
+    assert {"mss_cli/weights/files/more.safetensors", "mss_cli/weights/published.toml"} < set(inside)
 
 
 def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
