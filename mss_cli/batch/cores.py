@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +102,12 @@ def divide(
     return Division(workers, threads or max(1, machine.cores // count))
 
 
-def worker_bytes(weights: Path | None) -> int:
-    """Estimate the memory of one worker from the size of its weights."""
+def worker_bytes(weights: Sequence[Path]) -> int:
+    """Estimate the memory of one worker from the size of its weights, of one file or of those of an ensemble."""
     size = 0
-    if weights is not None:
+    for path in weights:
         with suppress(OSError):
-            size = weights.stat().st_size
+            size += path.stat().st_size
     return _WORKER_BYTES + _BYTES_PER_WEIGHT_BYTE * size
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ _RECORD_BYTES = 4096
 _SAMPLE_BYTES = {"int16": 2, "int24": 3, "float32": 4}
 # Variable bit rates: how far above the nominal one a whole file of loud, dense music may lie.
 _LOSSY_MARGIN = 1.25
+# In fp32; half of it in half precisions.
+_NUMBER_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,53 @@ def track_bytes(length: TrackLength, form: OutputFormat, *, stems: int) -> int:
     return files * stem_bytes(length, form) + _RECORD_BYTES
 
 
-def scratch_bytes(length: TrackLength, *, stems: int) -> int:
-    """Give what a track takes as 32-bit floats while it is separated."""
-    return round(length.seconds * length.sample_rate_hz) * length.channels * stems * 4
+def scratch_bytes(length: TrackLength, *, stems: int, stored_per_second: float = 0.0) -> int:
+    """Give what a track takes while it is separated: its stems as 32-bit floats, and what its model puts away.
+
+    Parameters
+    ----------
+    length : TrackLength
+    stems : int
+        That are written.
+    stored_per_second : float
+        Of `stored_bytes_per_second`.
+    """
+    floats = round(length.seconds * length.sample_rate_hz) * length.channels * stems * 4
+    return floats + round(length.seconds * stored_per_second)
+
+
+def stored_bytes_per_second(weights: Sequence[Path]) -> float:
+    """Give the most that models put away for each second of a track which they hear as a whole; mostly 0.
+
+    Parameters
+    ----------
+    weights : sequence of Path
+        Checkpoints of a model or of an ensemble. Torch is imported only where one hears whole tracks.
+
+    Raises
+    ------
+    WeightsError
+        If one cannot be read.
+    """
+    from mss_cli.weights.store import read_card
+
+    cards = [read_card(path) for path in weights]
+    return sum((_stored(card.architecture, card.configuration) for card in cards), 0.0)
+
+
+def _stored(architecture: str, configuration: Mapping[str, object]) -> float:
+    if architecture == "bag":
+        members = configuration.get("members")
+        kept = [member for member in members if isinstance(member, Mapping)] if isinstance(members, list) else []
+        inner = [(str(member.get("architecture")), member.get("configuration")) for member in kept]
+        return sum((_stored(name, values) for name, values in inner if isinstance(values, Mapping)), 0.0)
+    if architecture != "open-unmix":
+        return 0.0
+    from mss_models.networks.open_unmix.configurations import read_open_unmix
+
+    settings = read_open_unmix(configuration)
+    at_once = 2 if settings.channels == 1 else 1  # a mono network hears the channels of a track one by one
+    return at_once * settings.stored_numbers_per_second * _NUMBER_BYTES
 
 
 def free_bytes(folder: Path) -> int:

@@ -1,6 +1,8 @@
 """One track of a run: separated, and its record written last."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from mss_cli.batch.decisions import Wanted
@@ -67,7 +69,7 @@ def making(checked: Checked) -> Making:
         pitch=request.pitch,
         pitch_weights_sha256=None if request.pitch_weights is None else _hash(request.pitch_weights),
     )
-    return Making(MadeBy(request.model, None if checked.weights is None else _hash(checked.weights)), settings)
+    return Making(MadeBy(request.model, _joint_hash(checked.weights)), settings)
 
 
 def separate_job(job: Job, path: Path, loaded: Loaded, checked: Checked, made_by: Making, listener: Listener) -> None:
@@ -142,6 +144,12 @@ def separate_job(job: Job, path: Path, loaded: Loaded, checked: Checked, made_by
         put=put,
         listener=listener,
     )
+
+
+def _joint_hash(paths: Sequence[Path]) -> str | None:
+    """Give the SHA-256 of the weights; of several, that of theirs; None without any."""
+    hashes = [_hash(path) for path in paths]
+    return sha256("\n".join(hashes).encode()).hexdigest() if len(hashes) > 1 else next(iter(hashes), None)
 
 
 def _hash(path: Path) -> str:

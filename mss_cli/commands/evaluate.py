@@ -10,7 +10,9 @@ from mss_cli.console.console import Console
 
 def command(
     context: typer.Context,
-    model: str | None = typer.Option(None, "-m", "--model", help="Separate with this model: name or checkpoint."),
+    model: str | None = typer.Option(
+        None, "-m", "--model", help="Separate with this model: name, checkpoint, or several with + between."
+    ),
     estimates: Path | None = typer.Option(None, help="Folder of stems: <subset>/<track>/<stem>.wav."),
     oracle: str | None = typer.Option(None, help="Masks from the true stems: irm1, irm2, ibm1, ibm2, cirm or mwf."),
     baseline_mixture: bool = typer.Option(False, "--baseline-mixture", help="The mixture as estimate of every stem."),
@@ -42,6 +44,15 @@ def command(
     shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
     seed: int = typer.Option(0, help="Seed of the shifts."),
     threads: int | None = typer.Option(None, min=1, help="Threads with one job; all cores by default."),
+    architecture: str | None = typer.Option(
+        None, "--architecture", help="Family of a checkpoint of others, where its contents do not tell it."
+    ),
+    download: bool = typer.Option(
+        True, "--download/--no-download", help="Fetch a published model that is not there yet."
+    ),
+    accept_licence: bool = typer.Option(
+        False, "--accept-licence", "--accept-license", help="Accept the licence of the model's weights; remembered."
+    ),
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout instead of tables."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
@@ -76,6 +87,9 @@ def command(
         overlap=overlap,
         shifts=shifts,
         seed=seed,
+        architecture=architecture,
+        download=download,
+        accept_licence=accept_licence,
     )
     request = Request(
         system=system,

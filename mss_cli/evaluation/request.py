@@ -26,6 +26,10 @@ class SystemRequest:
     threads : int or None
     segment_seconds, overlap, shifts, seed
         As in `EngineSettings`.
+    architecture : str or None
+        Family of a checkpoint of others, where its contents do not tell it.
+    download, accept_licence : bool
+        As in `mss_cli.weights.installing.Terms`.
     """
 
     kind: str
@@ -37,6 +41,9 @@ class SystemRequest:
     overlap: float = 0.25
     shifts: int = 0
     seed: int = 0
+    architecture: str | None = None
+    download: bool = True
+    accept_licence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,9 @@ def choose_system(
     overlap: float,
     shifts: int,
     seed: int,
+    architecture: str | None,
+    download: bool,
+    accept_licence: bool,
 ) -> SystemRequest:
     """Turn the flags into the one system.
 
@@ -102,10 +112,27 @@ def choose_system(
     one_of("--precision", precision, get_args(PrecisionChoice))
     _check_device(device, chosen)
     if chosen.model is not None:
+        from mss_cli.weights.choice import members_of
         from mss_cli.weights.manifest import find
 
-        find(chosen.model)
-        return SystemRequest("model", chosen.model, device, precision, threads, segment_seconds, overlap, shifts, seed)
+        for name in members_of(chosen.model):
+            find(name)
+        return SystemRequest(
+            "model",
+            chosen.model,
+            device,
+            precision,
+            threads,
+            segment_seconds,
+            overlap,
+            shifts,
+            seed,
+            architecture,
+            download,
+            accept_licence,
+        )
+    if architecture is not None or accept_licence:
+        raise UsageError("`--architecture` and `--accept-licence` are for `--model`", hint="leave them out")
     if chosen.estimates is not None:
         return SystemRequest("estimates", str(chosen.estimates), threads=threads)
     if chosen.oracle is not None:

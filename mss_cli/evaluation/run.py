@@ -10,6 +10,7 @@ from mss_cli.datasets.track import Track, in_order
 from mss_cli.errors import (
     DatasetError,
     DeviceError,
+    DownloadError,
     ExitCode,
     InputError,
     MemoryExhausted,
@@ -27,7 +28,16 @@ from mss_cli.files import make_folder
 
 _ERRORS: dict[int, type[MssError]] = {
     kind.code: kind
-    for kind in (UsageError, InputError, DeviceError, WeightsError, OutputError, MemoryExhausted, DatasetError)
+    for kind in (
+        UsageError,
+        InputError,
+        DeviceError,
+        WeightsError,
+        OutputError,
+        MemoryExhausted,
+        DatasetError,
+        DownloadError,
+    )
 }
 
 

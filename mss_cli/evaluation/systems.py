@@ -304,18 +304,21 @@ def _open_model(request: SystemRequest, listener: Listener) -> ModelSystem:
     from mss_cli.separation.opening import open_engine
     from mss_cli.separation.settings import EngineSettings
     from mss_cli.version import version
-    from mss_cli.weights.installing import checkpoint_of
+    from mss_cli.weights.choice import checkpoints_of
+    from mss_cli.weights.installing import Terms
 
     engine = open_engine(
         request.name,
         device=request.device,
         precision=cast("PrecisionChoice", request.precision),
         threads=request.threads,
+        terms=Terms(download=request.download, accept_licence=request.accept_licence),
+        family=request.architecture,
         listener=listener,
     )
     settings = EngineSettings(request.segment_seconds, request.overlap, request.shifts, request.seed)
-    path = checkpoint_of(request.name)
-    weights = f"{request.name} {version()}" if path is None else files_fingerprint([path])
+    paths = checkpoints_of(request.name, family=request.architecture)
+    weights = files_fingerprint(paths) if paths else f"{request.name} {version()}"
     return ModelSystem(engine, settings, weights)
 
 

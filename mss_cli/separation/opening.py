@@ -3,9 +3,9 @@
 from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
 from mss_cli.events import Listener, Warned, WeightsReady, ignore
 from mss_cli.separation.engine import Engine
+from mss_cli.weights.choice import load_choice
 from mss_cli.weights.installing import Terms
 from mss_cli.weights.manifest import DEFAULT
-from mss_cli.weights.store import load
 
 
 def open_engine(
@@ -23,7 +23,7 @@ def open_engine(
     Parameters
     ----------
     model : str
-        A name that `mss-cli models` lists, or the path of a checkpoint.
+        A name that `mss-cli models` lists, the path of a checkpoint, or several joined by `+`.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -46,7 +46,7 @@ def open_engine(
         If no server gives the weights now; if they cannot be kept.
     """
     count = prepare_process(threads)
-    separator, card = load(model, terms=terms or Terms(), family=family, listener=listener)
+    separator, card = load_choice(model, terms=terms or Terms(), family=family, listener=listener)
     chosen_device = resolve_device(device, listener)
     chosen = resolve_precision(precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16)
     if card.is_random:

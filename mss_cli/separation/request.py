@@ -14,8 +14,8 @@ from mss_cli.errors import ExitCode, InputError, MemoryExhausted, MssError, Usag
 from mss_cli.events import Listener, TrackFailed, ignore
 from mss_cli.separation.names import Naming, check_template
 from mss_cli.separation.stems import StemChoice, StemPlan, plan_stems
-from mss_cli.weights.installing import Terms, checkpoint_of
-from mss_cli.weights.manifest import find
+from mss_cli.weights.choice import checkpoints_of, look_up
+from mss_cli.weights.installing import Terms
 
 if TYPE_CHECKING:
     from mss_cli.pitch.step import PitchFiles, PitchStep
@@ -77,7 +77,7 @@ class Checked:
     stems: StemPlan
     format: OutputFormat
     naming: Naming
-    weights: Path | None = None
+    weights: tuple[Path, ...] = ()
 
     def targets(self, source: Path) -> tuple[Path, ...]:
         """Give the final names of one input's outputs; none if they go to stdout."""
@@ -159,19 +159,8 @@ def check(request: Request, listener: Listener = ignore) -> Checked:
     if request.downmix is not None:
         _one_of("--downmix", request.downmix, ("stereo",))
     template = check_template(_default_template(request))
-    found = find(request.model)
-    if isinstance(found, Path):
-        from mss_cli.weights.store import read_card
-
-        weights: Path | None = checkpoint_of(request.model, family=request.architecture, listener=listener)
-        card = read_card(weights or found)
-        name, available, architecture = card.name, card.stems, card.architecture
-    else:
-        name, available = found.name, found.stems
-        weights, architecture = found.weights, found.architecture
-        if request.architecture is not None:
-            raise UsageError("`--architecture` is for checkpoints of others", hint=f"leave it out: `{name}` has one")
-    plan = plan_stems(available, StemChoice(request.stems, request.two_stems, request.residual))
+    model = look_up(request.model, family=request.architecture, listener=listener)
+    plan = plan_stems(model.stems, StemChoice(request.stems, request.two_stems, request.residual))
     if request.to_stdout:
         _check_stdout(request, plan)
         form = OutputFormat("wav", "float32")
@@ -187,9 +176,13 @@ def check(request: Request, listener: Listener = ignore) -> Checked:
         from mss_cli.separation.pitch import check_pitch
 
         check_pitch(
-            plan, wanted=request.pitch, weights=request.pitch_weights, architecture=architecture, output=request.output
+            plan,
+            wanted=request.pitch,
+            weights=request.pitch_weights,
+            architecture=model.architecture,
+            output=request.output,
         )
-    return Checked(request, plan, form, Naming(Path(request.output), template, name), weights)
+    return Checked(request, plan, form, Naming(Path(request.output), template, model.name), model.weights)
 
 
 def with_weights(checked: Checked, listener: Listener) -> Checked:
@@ -201,8 +194,8 @@ def with_weights(checked: Checked, listener: Listener) -> Checked:
         If it cannot be had.
     """
     request = checked.request
-    path = checkpoint_of(request.model, terms=request.terms, family=request.architecture, listener=listener)
-    return replace(checked, weights=path)
+    paths = checkpoints_of(request.model, terms=request.terms, family=request.architecture, listener=listener)
+    return replace(checked, weights=paths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,4 +114,5 @@ def test_this_machine_has_a_core_and_memory():
 def test_weights_add_to_the_memory_of_a_worker(tmp_path):
     weights = tmp_path / "weights"
     weights.write_bytes(bytes(1000))
-    assert worker_bytes(weights) > worker_bytes(None) == worker_bytes(tmp_path / "none")
+    assert worker_bytes([weights, weights]) > worker_bytes([weights]) > worker_bytes([])
+    assert worker_bytes([]) == worker_bytes([tmp_path / "none"])
