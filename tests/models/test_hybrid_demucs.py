@@ -194,6 +194,9 @@ def test_options_of_a_published_file_have_the_package_s_defaults():
     )
     assert made.transformer == TransformerSettings(bottom_channels=0)
     assert published_hybrid("HDemucs", [], {"sources": list(STEMS), "segment": 44}) == HybridSettings(STEMS)
+    # The package's training writes an empty list for no bands of their own, and a segment as a number.
+    written = {"multi_freqs": [], "multi_freqs_depth": 3, "channels_time": None, "segment": 7.8, "dconv_mode": 3}
+    assert published_hybrid("HTDemucs", [list(STEMS)], written) == made
 
 
 @pytest.mark.parametrize(

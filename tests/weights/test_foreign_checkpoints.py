@@ -26,9 +26,13 @@ from mss_cli.weights.foreign import convert_local
 from mss_cli.weights.installing import checkpoint_of
 from mss_cli.weights.safe_loading import StandIn, load_safely, plain
 from mss_cli.weights.store import load, read_card
+from mss_models.catalog import build
 from mss_models.networks.demucs.configurations import hybrid_values
 from mss_models.networks.demucs.published import published_hybrid
+from mss_models.networks.demucs.published_time import published_time
 from mss_models.networks.demucs.separator import HybridDemucsSeparator
+from mss_models.networks.demucs.time_separator import TimeDemucsSeparator
+from mss_models.presets import SHIPPED
 from signals import write_music
 from weights_server import speech_files
 
@@ -189,6 +193,64 @@ def test_demucs_becomes_the_network_of_its_settings_with_its_weights(tmp_path, p
     assert all(torch.equal(state[key], value.half().float()) for key, value in expected.state_dict().items())
 
 
+@pytest.fixture
+def time_class(monkeypatch):
+    """The class of the time domain whose name stands in published checkpoints, only while they are written."""
+    module = types.ModuleType("demucs.demucs")
+    module.Demucs = type("Demucs", (), {"__module__": "demucs.demucs"})
+    monkeypatch.setitem(sys.modules, "demucs", types.ModuleType("demucs"))
+    monkeypatch.setitem(sys.modules, "demucs.demucs", module)
+    return module.Demucs
+
+
+def test_demucs_3_of_the_time_domain_becomes_its_network_alone_and_in_a_bag(tmp_path, time_class):
+    settings = {"channels": 4, "depth": 2, "segment": 40, "samplerate": 8000}
+    torch.manual_seed(0)
+    expected = TimeDemucsSeparator(published_time("Demucs", [STEMS], settings))
+    state = {key: value.half() for key, value in expected.state_dict().items()}
+    path = written(package(time_class, kwargs=settings, state=state), tmp_path / "9a6b4851.th")
+    separator, card = load(str(path))
+    assert card.architecture == "time-demucs"
+    assert separator.settings == expected.settings
+    assert all(torch.equal(one, state[key].float()) for key, one in separator.state_dict().items())
+    contents = demucs.read([Part(path), Part(path)], tuple(STEMS), segment_seconds=44)
+    assert contents.architecture == "bag"
+    assert [one["architecture"] for one in contents.configuration["members"]] == ["time-demucs"] * 2
+    assert [one["configuration"]["segment_samples"] for one in contents.configuration["members"]] == [352_000] * 2
+
+
+def second_version(width=4):
+    """Weights as the second version has them: bare, and without numbers for norms."""
+    torch.manual_seed(0)
+    made = build("time-demucs", {**SHIPPED["demucs-v2"].settings, "width": width, "depth": 2, "norm_from": 2})
+    state = made.state_dict()
+    return made, {key if key.startswith("lstm") else key.replace(".3.", ".2."): state[key] for key in state}
+
+
+def test_bare_weights_of_demucs_2_become_its_network(tmp_path):
+    expected, state = second_version()
+    separator, card = load(str(written(state, tmp_path / "demucs-e07c671f.th")))
+    assert card.architecture == "time-demucs"
+    assert card.stems == ("drums", "bass", "other", "vocals")
+    assert separator.settings == expected.settings
+    assert all(torch.equal(one, expected.state_dict()[key]) for key, one in separator.state_dict().items())
+
+
+def test_weights_of_demucs_2_that_contradict_each_other_are_refused(tmp_path):
+    _, state = second_version()
+    with pytest.raises(WeightsError, match="shapes of its convolutions"):
+        load(str(written({**state, "decoder.0.0.weight": torch.zeros(3)}, tmp_path / "a.th")))
+    without = {key: value for key, value in state.items() if key != "encoder.1.0.bias"}
+    with pytest.raises(WeightsError, match="encoder.1.0.bias"):
+        load(str(written(without, tmp_path / "b.th")))
+
+
+def test_a_packed_demucs_2_is_refused_with_a_way_out(tmp_path):
+    path = written({"compressed": b"anything"}, tmp_path / "demucs_quantized-07afea75.th")
+    with pytest.raises(WeightsError, match="packed by DiffQ"):
+        demucs.read([Part(path)])
+
+
 def test_demucs_in_safetensors_is_read_by_the_name_of_its_class_alone(tmp_path):
     settings = {**TINY, "segment": {"_type": "fraction", "numerator": 3, "denominator": 2}}
     said = {"klass": "demucs.htdemucs.HTDemucs", "args": json.dumps([STEMS]), "kwargs": json.dumps(settings)}
@@ -211,8 +273,6 @@ def test_networks_of_a_bag_keep_their_weights_for_each_stem(tmp_path, published_
     contents = demucs.read(parts, tuple(STEMS), weights=((1.0, 0.0), (0.0, 1.0)))
     assert contents.architecture == "bag"
     assert [member["weights"] for member in contents.configuration["members"]] == [[1.0, 0.0], [0.0, 1.0]]
-    from mss_models.catalog import build
-
     separator = build(contents.architecture, contents.configuration)
     separator.load_state_dict({key: value.float() for key, value in contents.state.items()})
     assert separator.stems == tuple(STEMS)

@@ -1,13 +1,14 @@
-"""Demucs 3 and 4: the class of the network by name, its settings, half-precision weights; in a pickle or safetensors.
+"""Demucs 2 to 4: bare weights, or the class of the network by name, its settings and half-precision weights.
 
-What the settings mean is known to `mss_models.networks.demucs.published`; classes are told by their names alone.
+These are in a pickle or in safetensors. What the settings mean is known to `mss_models.networks.demucs.published` and
+`published_time`; classes are told by their names alone.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.safe_loading import StandIn, load_safely, plain, tensors
@@ -15,10 +16,13 @@ from mss_cli.weights.safe_loading import StandIn, load_safely, plain, tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mss_models.networks.demucs.time_settings import TimeSettings
+
 HYBRID: Final = "hybrid-demucs"
+TIME: Final = "time-demucs"
 BAG: Final = "bag"
-_TIME: Final = "demucs.demucs.Demucs"
-_QUANTISED: Final = ("__quantized", "quantized")
+_TIME_CLASS: Final = "demucs.demucs.Demucs"
+_QUANTISED: Final = ("__quantized", "quantized", "compressed")
 
 
 def read(
@@ -66,21 +70,26 @@ def read(
 
 
 def fits(content: object) -> bool:
-    """Tell whether something that was read is a package of Demucs."""
-    return isinstance(content, Mapping) and {"klass", "args", "kwargs", "state"} <= set(content)
+    """Tell whether something that was read is a package of Demucs, or bare weights of its second version."""
+    from mss_models.networks.demucs.published_time import is_second_version
+
+    return isinstance(content, Mapping) and (_is_package(content) or is_second_version(content))
+
+
+def _is_package(content: Mapping[object, object]) -> bool:
+    return {"klass", "args", "kwargs", "state"} <= set(content)
 
 
 def _member(path: Path, segment_seconds: float | None) -> Contents:
     if path.name.endswith(".gz"):
         raise refuse(path, "a pickle of Demucs v1, which could run any code", hint="take `htdemucs` instead")
-    if path.suffix == ".safetensors":
-        name, arguments, settings, state = _from_safetensors(path)
-    else:
-        name, arguments, settings, state = _from_pickle(path)
-    if name == _TIME:
-        raise refuse(path, "the time-domain Demucs of version 3 is not known here yet", hint="take `htdemucs` instead")
     try:
-        return _contents(name, arguments, settings, state, segment_seconds)
+        if path.suffix == ".safetensors":
+            return _contents(*_from_safetensors(path), segment_seconds)
+        content = _read_pickle(path)
+        if not _is_package(content):
+            return _second_version(content, path, segment_seconds)
+        return _contents(*_from_package(content, path), segment_seconds)
     except (ValueError, TypeError) as error:
         raise refuse(path, str(error)) from error
 
@@ -88,23 +97,25 @@ def _member(path: Path, segment_seconds: float | None) -> Contents:
 _Package = tuple[str, list[object], dict[str, object], "Mapping[str, Tensor]"]
 
 
-def _from_pickle(path: Path) -> _Package:
+def _read_pickle(path: Path) -> Mapping[object, object]:
     content = load_safely(path)
     if isinstance(content, tuple | list):
         raise refuse(path, "a pickle of Demucs v1, which could run any code", hint="take `htdemucs` instead")
-    if not fits(content):
+    if isinstance(content, Mapping):
+        state = content.get("state", content)
+        if isinstance(state, Mapping) and any(key in state for key in _QUANTISED):
+            hint = "take the model of the same name without `_q`"
+            raise refuse(path, "packed by DiffQ, which only its own package unpacks", hint=hint)
+    if not isinstance(content, Mapping) or not fits(content):
         raise refuse(path, "no package of Demucs: it does not say of which network it is")
-    package = cast("Mapping[str, object]", content)
-    klass, state = package["klass"], package["state"]
-    if isinstance(state, Mapping) and any(key in state for key in _QUANTISED):
-        hint = "take the model of the same name without `_q`"
-        raise refuse(path, "packed by DiffQ, which only its own package unpacks", hint=hint)
+    return content
+
+
+def _from_package(package: Mapping[object, object], path: Path) -> _Package:
+    klass = package["klass"]
     name = klass.name if isinstance(klass, type) and issubclass(klass, StandIn) else str(klass)
-    try:
-        arguments, settings = plain(package["args"]), plain(package["kwargs"])
-    except ValueError as error:
-        raise refuse(path, str(error)) from error
-    return (name, *_checked(arguments, settings, path), tensors(state, path))
+    arguments, settings = plain(package["args"]), plain(package["kwargs"])
+    return (name, *_checked(arguments, settings, path), tensors(package["state"], path))
 
 
 def _from_safetensors(path: Path) -> _Package:
@@ -135,8 +146,25 @@ def _contents(
 ) -> Contents:
     from mss_models.networks.demucs.configurations import hybrid_values
     from mss_models.networks.demucs.published import published_hybrid
+    from mss_models.networks.demucs.published_time import published_time
 
+    if name == _TIME_CLASS:
+        return _time_contents(published_time(name, arguments, settings), state, segment_seconds)
     found = published_hybrid(name, arguments, settings)
     if segment_seconds is not None:
         found = replace(found, segment_samples=int(segment_seconds * found.sample_rate))
     return Contents(HYBRID, dict(hybrid_values(found)), state, found.stems, found.sample_rate)
+
+
+def _second_version(content: Mapping[object, object], path: Path, segment_seconds: float | None) -> Contents:
+    from mss_models.networks.demucs.published_time import second_version
+
+    return _time_contents(*second_version(tensors(content, path)), segment_seconds)
+
+
+def _time_contents(found: "TimeSettings", state: "Mapping[str, Tensor]", segment_seconds: float | None) -> Contents:
+    from mss_models.networks.demucs.configurations import time_values
+
+    if segment_seconds is not None:
+        found = replace(found, segment_samples=int(segment_seconds * found.sample_rate))
+    return Contents(TIME, dict(time_values(found)), state, found.stems, found.sample_rate)

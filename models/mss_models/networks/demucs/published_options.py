@@ -16,7 +16,7 @@ class Known:
     sizes : tuple of str
         Those that are read.
     fixed : mapping of str to object
-        Those of which only one value is supported, which is the default.
+        Those of which only one value is supported, which is the default; published files have an empty list for None.
     without_effect : tuple of str
         Of training, or of options that are off.
     """
@@ -54,7 +54,7 @@ class PublishedOptions:
         for name, value in self._values.items():
             if name not in names:
                 raise ConfigurationError(unknown("option", str(name), list(names)))
-            if name in known.fixed and value != known.fixed[name]:
+            if name in known.fixed and value != known.fixed[name] and (known.fixed[name] is not None or value != []):
                 raise ConfigurationError(f"{name}: only {known.fixed[name]!r} is supported, got {value!r}")
 
     def number(self, name: str, default: float) -> float:
@@ -80,7 +80,7 @@ class PublishedOptions:
                 return Fraction(top, bottom)
         if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
             raise ConfigurationError(f"{name}: expected a number or a fraction, got {value!r}")
-        return Fraction(value)
+        return Fraction(str(value))  # what was written: 7.8, not the nearest float
 
     def flag(self, name: str, default: bool) -> bool:
         """Give true or false."""
