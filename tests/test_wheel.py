@@ -60,11 +60,10 @@ def test_the_wheel_holds_weights_with_their_notices_and_all_other_data(tree, whe
 
 def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
     home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, capture_output=True, timeout=120
-    )
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", wheel]
+    subprocess.run(install, check=True, capture_output=True, timeout=120)
     # The dependencies of this environment, without its path files: the source tree stays out of sight.
     site = next((home / "lib").glob("python*/site-packages"))
     elsewhere = sysconfig.get_paths()["purelib"]
