@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME: Final = "open-unmix"
-_KEYS: Final = re.compile(r"(input|output)_(mean|scale)|(fc|bn)[123]\.\w+|lstm\.\w+")
 # Window and hop of the published models, by the bins they give.
 _TRANSFORMS: Final = {2049: (4096, 1024, 44_100, 2), 513: (1024, 512, 16_000, 1)}
 _SEPARATOR_FILE: Final = "separator.json"
@@ -62,12 +61,14 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     WeightsError
         If a file is no state dict of Open-Unmix, or they are not of one kind.
     """
+    from mss_models.networks.open_unmix.network import published_state
+
     found = {}
     for part in parts:
         state = tensors(load_safely(part.path), part.path)
         if not fits(state):
             raise refuse(part.path, "no state dict of Open-Unmix")
-        found[part.role or role_of(part.path)] = {key: state[key] for key in state if _KEYS.fullmatch(key)}
+        found[part.role or role_of(part.path)] = published_state(state)
     order = stems or tuple(found)
     if set(order) != set(found):
         raise refuse(parts[0].path, f"stems {', '.join(found)} instead of {', '.join(order)}")

@@ -14,6 +14,7 @@ Sawata, Uhlich, Takahashi and Mitsufuji, "All for one and one for all: improving
 networks", ICASSP 2021.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -27,8 +28,8 @@ Crossing = Literal["none", "average", "concatenate"]
 _DROPOUT = 0.4
 # Smallest deviation of a bin, as a share of the largest one: bins that are nearly silent are not blown up.
 _LEAST_DEVIATION = 1e-4
-# What early published files hold beside the weights: the transform's window and the sample rate.
-_NOT_WEIGHTS = ("stft.window", "transform.0.window", "sample_rate")
+# Early published files hold more: the transform's window and the sample rate.
+_WEIGHTS = re.compile(r"(input|output)_(mean|scale)|(fc|bn)[123]\.\w+|lstm\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def published_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     dict of str to Tensor
         For `OpenUnmix.load_state_dict`.
     """
-    return {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
+    return {key: value for key, value in state.items() if _WEIGHTS.fullmatch(key)}
 
 
 def crossnet_states(state: Mapping[str, Tensor], stems: Sequence[str]) -> dict[str, dict[str, Tensor]]:
