@@ -29,7 +29,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from mss_models.networks.open_unmix.configurations import OPEN_UNMIX, read_open_unmix
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator, OpenUnmixSettings
-from mss_models.networks.open_unmix.track import scratch_bytes_per_second, separate_track
+from mss_models.networks.open_unmix.track import separate_track
 from mss_models.streaming import StreamSettings, stream
 from open_unmix_peer import build_ours, build_peer
 
@@ -109,7 +109,8 @@ def runs(
         return kept(stream(ours, blocks_of(mixture, ours.sample_rate), cut, device=CPU))
 
     def package() -> Tensor:
-        assert peer is not None
+        if peer is None:
+            raise ValueError("the package is not among the ways")
         with torch.inference_mode():
             estimates: Tensor = peer(mixture[None].clone())[0]
         return estimates
@@ -154,7 +155,7 @@ def memory(names: list[str], lengths: list[float]) -> None:
     print("| model | way | length, s | peak, MiB | scratch, MiB |")
     print("| --- | --- | --- | --- | --- |")
     for name in names:
-        per_second = scratch_bytes_per_second(OpenUnmixSeparator(settings_of(name)))
+        per_second = settings_of(name).stored_numbers_per_second * torch.float32.itemsize
         for way in WAYS:
             for length in lengths:
                 scratch = per_second * length / 2**20 if way == "blocks" else 0

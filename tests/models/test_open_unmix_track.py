@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator, OpenUnmixSettings
-from mss_models.networks.open_unmix.track import scratch_bytes_per_second, separate_track
+from mss_models.networks.open_unmix.track import separate_track
 from mss_models.stft import StftSettings
 from mss_models.tracks import MemoryStore
 from open_unmix_peer import randomize
@@ -89,7 +89,7 @@ def test_stores_hold_what_is_said(variant):
     whole(made, noise(2, 32 * 99), block=500, stores=stores)
     held = sum(store.read(0, 10**6).numel() * dtype.itemsize for store, _, dtype in stores)
     frames_per_second = made.sample_rate / made.transform.hop_length
-    assert held == pytest.approx(scratch_bytes_per_second(made) * 100 / frames_per_second)
+    assert held == pytest.approx(made.store_bytes_per_second() * 100 / frames_per_second)
 
 
 def test_what_is_read_and_written_at_once_does_not_grow_with_the_track():

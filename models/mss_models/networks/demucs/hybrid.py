@@ -21,7 +21,7 @@ from torch.nn import functional
 from mss_models.networks.demucs.branch_layers import DecoderLayer, EncoderLayer, LayerShape
 from mss_models.networks.demucs.cross_transformer import CrossTransformer
 from mss_models.networks.demucs.positions import FrequencyEmbedding
-from mss_models.networks.demucs.residual_branch import ResidualBranch
+from mss_models.networks.demucs.residual_branch import ResidualBranch, make_branch
 from mss_models.networks.demucs.settings import HybridSettings, Level
 from mss_models.networks.demucs.spectrum import demucs_signal, demucs_spectrum
 from mss_models.stft import StftSettings
@@ -123,17 +123,7 @@ class HybridDemucs(nn.Module):
         self.tdecoder.insert(0, DecoderLayer(_outer(line, wide), residual, bare=bare, last=last))
 
     def _branch(self, level: Level, *, decoder: bool) -> ResidualBranch | None:
-        residual = self.settings.residual
-        if not (residual.in_decoder if decoder else residual.in_encoder):
-            return None
-        return ResidualBranch(
-            level.planes,
-            layers=residual.layers,
-            compression=residual.compression,
-            scale=residual.scale,
-            lstm=residual.lstm_from is not None and level.index >= residual.lstm_from,
-            attention=residual.attention_from is not None and level.index >= residual.attention_from,
-        )
+        return make_branch(self.settings.residual, level.planes, level=level.index, decoder=decoder)
 
     def keep_stems(self, stems: tuple[str, ...]) -> None:
         """Leave only some stems, in this order; the outermost transposed convolutions lose the others' channels.

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_models.networks.demucs.settings import ResidualSettings
+
 # The recurrent layer sees so many steps at once, and the next piece begins after half of them.
 MAX_STEPS = 200
 # Score of a step with itself, which so counts only where there is no other.
@@ -194,6 +196,22 @@ class ResidualBranch(nn.Module):
         for layer in self.layers:
             signal = signal + layer(signal)
         return signal
+
+
+def make_branch(
+    settings: ResidualSettings | None, channels: int, *, level: int, decoder: bool
+) -> ResidualBranch | None:
+    """Make the branch of a level, 0 the outermost; None where the settings have none."""
+    if settings is None or not (settings.in_decoder if decoder else settings.in_encoder):
+        return None
+    return ResidualBranch(
+        channels,
+        layers=settings.layers,
+        compression=settings.compression,
+        scale=settings.scale,
+        lstm=settings.lstm_from is not None and level >= settings.lstm_from,
+        attention=settings.attention_from is not None and level >= settings.attention_from,
+    )
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from mss_models.networks.demucs.branch_layers import DecoderLayer, EncoderLayer, LayerShape
 from mss_models.networks.demucs.doubling import double_rate, halve_rate
 from mss_models.networks.demucs.hybrid import rescale
-from mss_models.networks.demucs.residual_branch import RecurrentContext, ResidualBranch
+from mss_models.networks.demucs.residual_branch import RecurrentContext, ResidualBranch, make_branch
 from mss_models.networks.demucs.time_settings import TimeSettings
 
 # Added to deviations, so that silence is divided by something.
@@ -156,17 +156,7 @@ class TimeDemucs(nn.Module):
         )
 
     def _branch(self, level: int, *, decoder: bool) -> ResidualBranch | None:
-        residual = self.settings.residual
-        if residual is None or not (residual.in_decoder if decoder else residual.in_encoder):
-            return None
-        return ResidualBranch(
-            self.settings.width_of(level),
-            layers=residual.layers,
-            compression=residual.compression,
-            scale=residual.scale,
-            lstm=residual.lstm_from is not None and level >= residual.lstm_from,
-            attention=residual.attention_from is not None and level >= residual.attention_from,
-        )
+        return make_branch(self.settings.residual, self.settings.width_of(level), level=level, decoder=decoder)
 
     def groups(self) -> list[tuple[tuple[str, ...], list[TimeDecoder]]]:
         """Give the decoders, each with the stems it estimates; their levels from the innermost."""

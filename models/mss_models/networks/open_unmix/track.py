@@ -28,19 +28,6 @@ if TYPE_CHECKING:
 _BLOCK_FRAMES = 1024
 
 
-def scratch_bytes_per_second(separator: "OpenUnmixSeparator", bytes_per_number: int = 4) -> float:
-    """Tell how much the stores take for one second of a track.
-
-    Parameters
-    ----------
-    separator : OpenUnmixSeparator
-        Whose networks look at later frames; 0 for others.
-    bytes_per_number : int
-        4 in fp32, 2 in half precisions.
-    """
-    return separator.settings.stored_numbers_per_second * bytes_per_number
-
-
 def separate_track(
     separator: "OpenUnmixSeparator",
     blocks: Blocks,
