@@ -1,14 +1,22 @@
 """The data of a recipe in the form that its network takes."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from torch import Tensor
 
 from mss_cli.events import Listener, ignore
 from mss_cli.training.augment import Augmenter
-from mss_cli.training.batches import Batch
+from mss_cli.training.batches import Batch, collate
+from mss_cli.training.examples import Key
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Recipe
 from mss_cli.training.validation_examples import recipe_examples, valid_batches
 from mss_models.networks.network_separator import SeparatorModule
+from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
+
+# Examples whose mixtures a network measures before it learns: with 6 s each, half an hour.
+_MEASURED = 256
 
 
 def example_samples(recipe: Recipe, network: SeparatorModule) -> int:
@@ -66,3 +74,24 @@ def validation_batches(
         listener=listener,
     )
     return [] if batches is None else list(batches)
+
+
+def standardize(recipe: Recipe, network: SeparatorModule, cache: Path) -> None:
+    """Let a network that standardises what it hears measure mixtures like those it will learn from.
+
+    They are the first examples of the recipe, so every process of a training measures the same.
+
+    Raises
+    ------
+    MssError
+        If no song can be read.
+    """
+    if not isinstance(network, OpenUnmixSeparator):
+        return
+    examples, augment = training_examples(recipe, network, cache), augmenter(recipe, network)
+
+    def mixtures() -> Iterator[Tensor]:
+        for place in range(_MEASURED):
+            yield augment(collate([examples[Key(0, place)]])).stems.sum(dim=1)  # (1, channel, sample)
+
+    network.standardize(mixtures())

@@ -261,16 +261,23 @@ class Optimizer(Section):
     """Optimiser and learning rate: a linear rise over `warmup_steps`, then constant or a cosine to zero.
 
     "cooldown" is constant and then a straight fall to zero over the last `cooldown_steps`: a training that may be
-    prolonged keeps its rate until it is to end (Zhai et al., "Scaling vision transformers", CVPR 2022).
+    prolonged keeps its rate until it is to end (Zhai et al., "Scaling vision transformers", CVPR 2022). "rmsprop" is
+    PyTorch's with its own smoothing of 0.99 and no momentum; `betas` are Adam's.
     """
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "rmsprop"] = "adam"
     learning_rate: Annotated[Number, Field(gt=0.0, le=1000.0)] = 2e-4
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: Annotated[Number, Field(ge=0.0, le=1000.0)] = 0.0
     schedule: Literal["constant", "cosine", "cooldown"] = "constant"
     warmup_steps: Annotated[Whole, Field(ge=0)] = 0
     cooldown_steps: Annotated[Whole, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _betas_of_adam(self) -> "Optimizer":
+        if self.name == "rmsprop" and self.betas != Optimizer.model_fields["betas"].default:
+            raise ValueError("`betas` belong to `adam` and `adamw`")
+        return self
 
 
 class Training(Section):

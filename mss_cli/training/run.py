@@ -22,7 +22,7 @@ from mss_cli.training.batches import Batch, fill, loader
 from mss_cli.training.cache_leftovers import remove_leftovers
 from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves
-from mss_cli.training.data import augmenter, example_samples, training_examples, validation_batches
+from mss_cli.training.data import augmenter, example_samples, standardize, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
 from mss_cli.training.mixing import check_sources
 from mss_cli.training.network import first_network, objective_of
@@ -105,6 +105,8 @@ def train(request: Request, listener: Listener) -> RunFolder:
         run = run_folder.begin(folder, text, seed=recipe.training.seed, anew=request.resume == "never")
         parts = _Parts(recipe, run, network, objective, listener)
         parts.prepare_songs(step)
+        if state is None:
+            standardize(recipe, network, parts.cache)
         watch = parts.watch(machine)
         listener(parts.started(machine, step))
         with _one_voice():

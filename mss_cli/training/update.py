@@ -28,7 +28,7 @@ def mixed_seed(*numbers: int) -> int:
 
 
 def make_optimizer(network: nn.Module, settings: Optimizer, *, steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """Make Adam or AdamW for the weights that learn, with the recipe's schedule, one step of it per update.
+    """Make the optimiser of the weights that learn, with the recipe's schedule, one step of it per update.
 
     Parameters
     ----------
@@ -37,9 +37,14 @@ def make_optimizer(network: nn.Module, settings: Optimizer, *, steps: int) -> tu
     steps : int
         Updates of the whole training.
     """
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = kind(weights, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay)
+    rate, decay = settings.learning_rate, settings.weight_decay
+    optimizer: torch.optim.Optimizer
+    if settings.name == "rmsprop":
+        optimizer = torch.optim.RMSprop(weights, lr=rate, weight_decay=decay)
+    else:
+        kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+        optimizer = kind(weights, lr=rate, betas=settings.betas, weight_decay=decay)
     return optimizer, LambdaLR(optimizer, functools.partial(learning_rate_factor, settings, steps=steps))
 
 

@@ -87,3 +87,24 @@ def test_terms_are_means_over_the_batches_that_have_them():
 def test_a_cooldown_keeps_the_rate_until_the_last_steps_and_ends_at_zero(step, factor):
     settings = Optimizer(schedule="cooldown", warmup_steps=4, cooldown_steps=4)
     assert learning_rate_factor(settings, step, steps=20) == pytest.approx(factor, abs=1e-12)
+
+
+def test_rmsprop_divides_by_the_root_of_the_mean_square():
+    weight = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        weight.weight.fill_(2.0)
+    optimizer, _ = make_optimizer(weight, Optimizer(name="rmsprop", learning_rate=0.1, weight_decay=0.5), steps=9)
+    value, square = 2.0, 0.0
+    for gradient in (3.0, -1.0):
+        optimizer.zero_grad()
+        weight.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+        slope = gradient + 0.5 * value
+        square = 0.99 * square + 0.01 * slope**2
+        value -= 0.1 * slope / (math.sqrt(square) + 1e-8)
+        assert float(weight.weight.detach()) == pytest.approx(value, rel=1e-5)
+
+
+def test_rmsprop_has_no_betas():
+    with pytest.raises(ValueError, match="`betas` belong to `adam` and `adamw`"):
+        Optimizer(name="rmsprop", betas=(0.9, 0.99))
