@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mss_cli.audio.access import check_readable
@@ -30,6 +30,7 @@ from mss_cli.batch.room import (
     stored_bytes_per_second,
     track_bytes,
 )
+from mss_cli.batch.stores.mirror import Mirror, mirrored, renamed, renamed_error, uses_stores
 from mss_cli.batch.track_job import Making, making
 from mss_cli.errors import ExitCode, MssError, OutputError, UsageError
 from mss_cli.events import Listener, RunPlanned, TrackPlanned, TrackSkipped, Warned
@@ -66,11 +67,27 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
         if options != BatchOptions():
             raise UsageError("`--output -` is for one track", hint="leave out the flags for batches")
         return run_to_stdout(request, listener)
-    checked = check(request, listener)
     if options.engine is EngineName.RAY:
         _check_for_cluster(request, options)
     elif options.ray_address is not None:
         raise UsageError("`--ray-address` is for `--engine ray`", hint="give both")
+    if not uses_stores(request.inputs, request.output):
+        return _run(request, options, None, listener)
+    _check_for_stores(options)
+    check(request)  # before any store is asked
+    with mirrored(request.inputs, request.output, request.scratch, listener) as mirror:
+        inputs = tuple(str(place) for place, _ in mirror.inputs) or request.inputs
+        output = request.output if mirror.output is None else str(mirror.output[0])
+        names = mirror.names
+        try:
+            here = replace(request, inputs=inputs, output=output)
+            return _run(here, options, mirror, lambda event: listener(renamed(event, names)))
+        except MssError as error:
+            raise renamed_error(error, names) from error
+
+
+def _run(request: Request, options: BatchOptions, mirror: Mirror | None, listener: Listener) -> int:
+    checked = check(request, listener)
     if options.nice:
         if not hasattr(os, "nice"):
             raise UsageError("`--nice` needs a POSIX system", hint="leave it out")
@@ -83,7 +100,7 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
     if not options.dry_run and any(str(job.input) == STANDARD or job.input.exists() for job in plan.jobs):
         checked = with_weights(checked, listener)
     ledger = Ledger(plan, listener)
-    whole = _Run(checked, options, making(checked), plan, ledger)
+    whole = _Run(checked, options, making(checked), plan, ledger, mirror)
     for trouble in found.troubles:
         whole.fail(Path(trouble.path or ""), trouble)
     if options.dry_run:
@@ -92,6 +109,13 @@ def run(request: Request, options: BatchOptions, listener: Listener) -> int:
         return whole.do(ledger)
     finally:
         ledger.close()
+
+
+def _check_for_stores(options: BatchOptions) -> None:
+    if options.checksum:
+        raise UsageError("`--checksum` would read all of a store", hint="leave it out: size and time are compared")
+    if options.retry_failed:
+        raise UsageError("no list of failed tracks is kept on a store", hint="run again: what is done is skipped")
 
 
 def _check_for_cluster(request: Request, options: BatchOptions) -> None:
@@ -137,6 +161,7 @@ class _Run:
     making: Making
     plan: Plan
     listener: Listener
+    mirror: Mirror | None = None
     failures: list[tuple[Path, MssError]] = field(default_factory=list)
     _stdin: Path | None = None
 
@@ -274,6 +299,9 @@ class _Run:
         for job in jobs:
             if self.stopped:
                 break
+            if self.mirror is not None and self.mirror.source(job.input) is not None:
+                lengths[job] = None  # headers are read when the track is fetched
+                continue
             try:
                 source = open_source(self._path(job), self.checked.read_settings, name=job.input)
             except MssError as error:
@@ -301,7 +329,7 @@ class _Run:
             return
         waiting = iter(lengths)
         guess = sum(_USUAL_SECONDS if length is None else length.seconds for length in lengths.values())
-        brief = Brief(self.checked, self.making)
+        brief = Brief(self.checked, self.making, self.mirror)
         with ExitStack() as stack:
             engine, division = stack.enter_context(
                 chosen_engine(brief, self.options, tracks=len(lengths), seconds=guess)

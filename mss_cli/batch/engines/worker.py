@@ -2,8 +2,11 @@
 
 import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mss_cli.batch.engines.base import Task
+from mss_cli.batch.plan import Job
+from mss_cli.batch.stores.mirror import Mirror
 from mss_cli.batch.track_job import Making, separate_job
 from mss_cli.errors import MssError
 from mss_cli.events import InternalError, Listener
@@ -20,10 +23,13 @@ class Brief:
         The request.
     making : Making
         What the records of its tracks say.
+    mirror : Mirror or None
+        What of its tasks lies on stores.
     """
 
     checked: Checked
     making: Making
+    mirror: Mirror | None = None
 
     def at(self, device: str, *, threads: int) -> "Brief":
         """Give the brief of a worker that computes on one device with so many threads."""
@@ -60,7 +66,7 @@ class Worker:
             Takes its events.
         """
         try:
-            separate_job(task.job, task.path, self._loaded, self._brief.checked, self._brief.making, listener)
+            self._separate(task, listener)
         except MssError as error:
             return error
         except Exception as error:
@@ -68,3 +74,16 @@ class Worker:
             hint = "this is a bug; run again with `--debug` and report what is shown"
             return MssError(f"internal error: {type(error).__name__}: {error}", hint=hint)
         return None
+
+    def _separate(self, task: Task, listener: Listener) -> None:
+        brief = self._brief
+
+        def separate(job: Job, path: Path, listener: Listener) -> None:
+            separate_job(job, path, self._loaded, brief.checked, brief.making, listener)
+
+        if brief.mirror is None:
+            separate(task.job, task.path, listener)
+        else:
+            from mss_cli.batch.stores.staging import separate_staged
+
+            separate_staged(task, brief.mirror, brief.checked.request.scratch, separate, listener)
