@@ -29,7 +29,7 @@ def command(
         "-n",
         "--name",
         envvar="MSS_CLI_MODEL",
-        help="Name from `mss-cli models`, or a checkpoint's path.",
+        help="Name from `mss-cli models`, or a checkpoint's path; `A+B` averages several.",
     ),
     output: str = typer.Option(
         "separated",

@@ -1,5 +1,9 @@
 """Separators that hear a whole track before its first estimate, from file to stems."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -13,10 +17,12 @@ from mss_cli.events import TrackProgress, Warned
 from mss_cli.separation.scratch import FrameFile
 from mss_cli.separation.settings import EngineSettings, ReadSettings, WriteSettings
 from mss_cli.separation.track import open_source, separate_track
+from mss_cli.weights.store import Card, save_checkpoint
+from mss_models.catalog import configuration_of
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator, OpenUnmixSettings
 from mss_models.stft import StftSettings
 from open_unmix_peer import randomize
-from signals import write_music
+from signals import music, write_music
 from toys import engine_of
 
 FLOAT = OutputFormat("wav", "float32")
@@ -148,3 +154,27 @@ def test_a_full_disk_says_so(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell a child's memory")
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    made = open_unmix()
+    chosen = configuration_of(made)
+    card = Card("tiny", chosen.architecture, chosen.settings, made.stems, made.sample_rate, "a test", "MIT")
+    save_checkpoint(tmp_path / "tiny.safetensors", made.state_dict(), card)
+    peaks = []
+    for seconds in (20.0, 120.0):
+        song = tmp_path / f"{seconds}.wav"
+        with soundfile.SoundFile(song, "w", 44100, 2) as file:  # by seconds: a child begins with its parent's memory
+            for seed in range(int(seconds)):
+                file.write(music(1.0, 44100, 2, seed, 0.25))
+        command = [sys.executable, "-m", "mss_cli", "separate", str(song), "-o", str(tmp_path / "out"), "-q"]
+        flags = ["--model", str(tmp_path / "tiny.safetensors"), "--device", "cpu", "--threads", "1"]
+        child = subprocess.Popen([*command, *flags])
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        peaks.append(usage.ru_maxrss / 1024 * (1 if sys.platform != "darwin" else 1 / 1024))
+    # As floats, 100 s more are 35 MB of mixture, as much of each of two stems, and 20 MB of what the layers gave.
+    assert peaks[1] < peaks[0] + 20
