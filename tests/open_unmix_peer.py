@@ -54,7 +54,7 @@ def build_peer(settings: OpenUnmixSettings, *, seed: int = 0) -> torch.nn.Module
     model = peer_model()
     torch.manual_seed(seed)
     targets = {}
-    for place, stem in enumerate(settings.targets):
+    for place, stem in enumerate(settings.network_stems):
         targets[stem] = model.OpenUnmix(
             nb_bins=settings.stft.bins,
             nb_channels=settings.channels,
@@ -82,7 +82,7 @@ def build_peer(settings: OpenUnmixSettings, *, seed: int = 0) -> torch.nn.Module
 def build_ours(settings: OpenUnmixSettings, peer: torch.nn.Module) -> OpenUnmixSeparator:
     """Make our separator with the weights of the package's, loaded as published files are, prepared."""
     ours = OpenUnmixSeparator(settings).eval()
-    for stem, network in zip(settings.targets, ours.members, strict=True):
+    for stem, network in zip(settings.network_stems, ours.members, strict=True):
         network.load_state_dict(published_state(peer.target_models[stem].state_dict()))
     ours.prepare(torch.device("cpu"), "fp32")
     return ours
@@ -97,7 +97,7 @@ def _write_known() -> None:
     arrays = {"mixture": mixture.half().numpy(), "filtered": peer(mixture.clone()).numpy()}
     peer.niter = 0
     arrays["unfiltered"] = peer(mixture.clone()).numpy()
-    for stem in KNOWN_SETTINGS.targets:
+    for stem in KNOWN_SETTINGS.network_stems:
         state = peer.target_models[stem].state_dict()
         # One row of numbers, because each array of such a file takes 250 bytes more; in the order of the names.
         arrays[stem] = torch.cat([state[key].flatten().half() for key in sorted(state)]).numpy()

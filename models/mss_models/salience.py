@@ -103,10 +103,10 @@ def render_notes(
     shapes = _ridges(frequencies.reshape(-1, notes), deviation_cents)  # (batch, bin, note)
     first = torch.searchsorted(frame_times, starts.to(frame_times).contiguous()).reshape(-1, notes).tolist()
     last = torch.searchsorted(frame_times, ends.to(frame_times).contiguous()).reshape(-1, notes).tolist()
-    for song in range(salience.shape[0]):
+    for item in range(salience.shape[0]):
         for note in range(notes):
-            covered = salience[song, :, first[song][note] : last[song][note]]  # a view: written in place
-            torch.maximum(covered, shapes[song, :, note, None], out=covered)
+            covered = salience[item, :, first[item][note] : last[item][note]]  # a view: written in place
+            torch.maximum(covered, shapes[item, :, note, None], out=covered)
     return salience.reshape(*leading, BINS, frames)
 
 

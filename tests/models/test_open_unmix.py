@@ -36,7 +36,7 @@ VARIANTS = {
     "concatenate": dataclasses.replace(SMALL, crossing="concatenate", residual="rest"),
     "one direction": dataclasses.replace(SMALL, bidirectional=False, wiener_softmask=True),
     "mono": dataclasses.replace(SMALL, channels=1, stft=StftSettings(128, 64), wiener_iterations=2),
-    "one stem": dataclasses.replace(SMALL, targets=("vocals",), wiener_iterations=0, wiener_frames=0),
+    "one stem": dataclasses.replace(SMALL, network_stems=("vocals",), wiener_iterations=0, wiener_frames=0),
     "whole": dataclasses.replace(SMALL, wiener_frames=0, layers=1),
 }
 VALUES = configuration_of(OpenUnmixSeparator(SMALL)).settings
@@ -60,7 +60,7 @@ def test_known_weights_give_what_the_package_gave(filtered):
     known = np.load(KNOWN)
     settings = KNOWN_SETTINGS if filtered else dataclasses.replace(KNOWN_SETTINGS, wiener_iterations=0)
     ours = OpenUnmixSeparator(settings).eval()
-    for stem, network in zip(settings.targets, ours.members, strict=True):
+    for stem, network in zip(settings.network_stems, ours.members, strict=True):
         state = network.state_dict()
         sizes = [state[key].numel() for key in sorted(state)]
         parts = torch.from_numpy(known[stem]).split(sizes)
@@ -195,7 +195,7 @@ def test_silent_mixtures_leave_the_standardisation_finite():
 
 
 def test_one_example_is_learned_by_heart():
-    settings = dataclasses.replace(SMALL, targets=("low", "high"), hidden_size=32, layers=1, wiener_iterations=0)
+    settings = dataclasses.replace(SMALL, network_stems=("low", "high"), hidden_size=32, layers=1, wiener_iterations=0)
     torch.manual_seed(0)
     made = OpenUnmixSeparator(settings)
     time = torch.arange(4000) / 8000
@@ -227,14 +227,14 @@ def test_a_published_crossed_network_is_sorted_by_stem():
     names |= {"fc2": "layer_dec.{}.dec.0", "bn2": "layer_dec.{}.dec.1"}
     names |= {"fc3": "layer_dec.{}.dec.3", "bn3": "layer_dec.{}.dec.4"}
     published = {"encoder.0.window": noise(8), "decoder.window": noise(8)}
-    for stem in SMALL.targets:
+    for stem in SMALL.network_stems:
         for key, value in made.networks[stem].state_dict().items():
             part, _, rest = key.partition(".")
             place = f"{names[part].format(stem)}.{rest}" if rest else f"mean_scale.{key}_{stem}"
             published[place] = value
-    states = crossnet_states(published, SMALL.targets)
+    states = crossnet_states(published, SMALL.network_stems)
     other = separator(VARIANTS["average"], seed=1)
-    for stem in SMALL.targets:
+    for stem in SMALL.network_stems:
         other.networks[stem].load_state_dict(states[stem])
     assert all(torch.equal(value, made.state_dict()[key]) for key, value in other.state_dict().items())
 

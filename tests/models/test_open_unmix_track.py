@@ -23,7 +23,7 @@ VARIANTS = {
     "concatenate": dataclasses.replace(SMALL, crossing="concatenate"),
     "one direction": dataclasses.replace(SMALL, bidirectional=False),
     "one direction, average": dataclasses.replace(SMALL, bidirectional=False, crossing="average"),
-    "one stem": dataclasses.replace(SMALL, targets=("low",), wiener_iterations=0),
+    "one stem": dataclasses.replace(SMALL, network_stems=("low",), wiener_iterations=0),
     "no window": dataclasses.replace(SMALL, wiener_frames=0, wiener_iterations=0),
     "mono": dataclasses.replace(SMALL, channels=1),
 }

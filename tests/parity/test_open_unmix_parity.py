@@ -27,7 +27,7 @@ CASES = {
     "all frames in one window": dataclasses.replace(STEREO, wiener_frames=0),
     "a short window": dataclasses.replace(STEREO, wiener_frames=50),
     "a residual": dataclasses.replace(STEREO, residual="rest"),
-    "one stem and a residual": dataclasses.replace(STEREO, targets=("vocals",), residual="rest"),
+    "one stem and a residual": dataclasses.replace(STEREO, network_stems=("vocals",), residual="rest"),
     "one layer, all bins heard": dataclasses.replace(STEREO, layers=1, heard_bins=129),
     "in one direction": dataclasses.replace(STEREO, bidirectional=False, layers=2),
     "wide": dataclasses.replace(STEREO, hidden_size=128),

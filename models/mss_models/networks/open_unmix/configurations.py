@@ -18,8 +18,8 @@ _KEYS = (
 def read_open_unmix(values: Values) -> OpenUnmixSettings:
     """Read the settings of "open-unmix".
 
-    Keys are the fields of `OpenUnmixSettings`, with ``stems`` for its targets, ``n_fft`` and ``hop_length`` for its
-    transform. From ``hidden_size`` on all may be missing.
+    Keys are the fields of `OpenUnmixSettings`, with ``stems`` for ``network_stems``, ``n_fft`` and ``hop_length`` for
+    its transform. From ``hidden_size`` on all may be missing.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_open_unmix(values: Values) -> OpenUnmixSettings:
     if residual is not None and not isinstance(residual, str):
         raise ValueError(f"residual must be a name or null, got {residual!r}")
     return OpenUnmixSettings(
-        targets=reader.names("stems"),
+        network_stems=reader.names("stems"),
         sample_rate=reader.integer("sample_rate"),
         channels=reader.integer("channels"),
         stft=StftSettings(n_fft=reader.integer("n_fft"), hop_length=reader.integer("hop_length")),
@@ -51,7 +51,7 @@ def read_open_unmix(values: Values) -> OpenUnmixSettings:
 def open_unmix_values(settings: OpenUnmixSettings) -> Values:
     """The inverse of `read_open_unmix`."""
     return {
-        "stems": list(settings.targets),
+        "stems": list(settings.network_stems),
         "sample_rate": settings.sample_rate,
         "channels": settings.channels,
         "n_fft": settings.stft.n_fft,

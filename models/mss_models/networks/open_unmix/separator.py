@@ -38,7 +38,7 @@ class OpenUnmixSettings:
 
     Parameters
     ----------
-    targets : tuple of str
+    network_stems : tuple of str
         Stems that have a network, at least one, no two alike.
     sample_rate : int, Hz, > 0
         Rate of the mixture.
@@ -69,7 +69,7 @@ class OpenUnmixSettings:
         If a value is out of its range.
     """
 
-    targets: tuple[str, ...]
+    network_stems: tuple[str, ...]
     sample_rate: int
     channels: int
     stft: StftSettings
@@ -95,22 +95,24 @@ class OpenUnmixSettings:
             raise ValueError(f"crossing must be one of {', '.join(get_args(Crossing))}; got `{self.crossing}`")
         if min(self.wiener_iterations, self.wiener_frames) < 0 or self.segment_frames < 1:
             raise ValueError("wiener_iterations and wiener_frames must be at least 0 and segment_frames at least 1")
-        if any("." in stem or hasattr(nn.ModuleDict, stem) for stem in self.targets):
-            raise ValueError(f"stems must have names without dots that Python does not use, got {list(self.targets)}")
+        if any("." in stem or hasattr(nn.ModuleDict, stem) for stem in self.network_stems):
+            raise ValueError(
+                f"stems must have names without dots that Python does not use, got {list(self.network_stems)}"
+            )
         self.signature, self.network  # noqa: B018 - their own checks
         if self.wiener_iterations and len(self.stems) < 2:
             raise ValueError("wiener_iterations must be 0 for one stem: name a residual or a second stem")
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of the estimates: the targets, and the residual last."""
-        return self.targets if self.residual is None else (*self.targets, self.residual)
+        """Names of the estimates: those with a network, and the residual last."""
+        return self.network_stems if self.residual is None else (*self.network_stems, self.residual)
 
     @property
     def signature(self) -> Signature:
         """What the separator takes and gives."""
         return Signature(
-            stems=self.stems if self.targets else (),
+            stems=self.stems if self.network_stems else (),
             sample_rate=self.sample_rate,
             channels=self.channels,
             segment_samples=self.segment_frames * self.stft.hop_length,
@@ -122,7 +124,7 @@ class OpenUnmixSettings:
         """Numbers that are put away for each second of a track that is heard as a whole; 0 in one direction."""
         if not self.bidirectional:
             return 0.0
-        stems = len(self.targets)
+        stems = len(self.network_stems)
         signals = 1 if self.crossing == "average" else stems
         numbers = self.hidden_size * (signals + stems) + self.hidden_size // 2 * stems  # in each frame
         return numbers * self.sample_rate / self.stft.hop_length
@@ -137,7 +139,7 @@ class OpenUnmixSettings:
             hidden_size=self.hidden_size,
             layers=self.layers,
             bidirectional=self.bidirectional,
-            skips=len(self.targets) if self.crossing == "concatenate" else 1,
+            skips=len(self.network_stems) if self.crossing == "concatenate" else 1,
         )
 
 
@@ -155,18 +157,18 @@ class OpenUnmixSeparator(SeparatorModule):
     def __init__(self, settings: OpenUnmixSettings) -> None:
         super().__init__(settings.signature)
         self.settings = settings
-        self.networks = nn.ModuleDict({stem: OpenUnmix(settings.network) for stem in settings.targets})
+        self.networks = nn.ModuleDict({stem: OpenUnmix(settings.network) for stem in settings.network_stems})
         self._prepared: FoldedNetworks | None = None
 
     @property
     def members(self) -> tuple[OpenUnmix, ...]:
-        """The networks in the order of the targets."""
+        """The networks in the order of their stems."""
         return tuple(network for network in self.networks.values() if isinstance(network, OpenUnmix))
 
     @property
     def network_stems(self) -> tuple[str, ...]:
         """The stems that have a network: the targets of training."""
-        return self.settings.targets
+        return self.settings.network_stems
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Fold the networks for `separate`; transforms, factors and filter stay in float32 or better.
