@@ -20,6 +20,7 @@ _UNKNOWN = re.compile(r"unknown (\w+) `(.*?)`(?:, did you mean `(.*?)`\?)? \(all
 _MOVES_PITCH = frozenset({"tempo-change", "pitch-shift", "resampling", "stem-dropout"})
 # A mistake is taken out so that the next one can be found; more than these are not looked for.
 _MOST_TRIES = 50
+_LONGEST_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def find_wrong(parts: Parts) -> Iterator[Wrong]:
         yield from _loss(parts.loss)
     if parts.data is not None:
         yield from _stems(parts.data, built)
+        yield from _length(parts.data, built)
     if built is not None and parts.loss is not None and parts.teacher_is_sound:
         yield from _pitch(built, parts.loss, parts.teacher)
     if parts.data is not None and parts.teacher is not None and parts.teacher.kind == "labels":
@@ -236,6 +238,21 @@ def _stems(data: Data, built: "Built | None") -> Iterator[Wrong]:
             yield ("data", "stems"), text
 
 
+def _length(data: Data, built: "Built | None") -> Iterator[Wrong]:
+    """An example has samples, and not more than memory takes."""
+    rate, transform = getattr(built, "sample_rate", None), getattr(built, "transform", None)
+    if rate is None or transform is None:
+        return
+    key, samples = "frames", 0.0
+    if data.seconds is not None:
+        key, samples = "seconds", data.seconds * rate
+    elif data.frames is not None:
+        samples = transform.samples(data.frames)
+    if not 0.5 < samples <= _LONGEST_SECONDS * rate:
+        text = f"an example would have {samples:.3g} samples; allowed: 1 sample to {_LONGEST_SECONDS} s at {rate} Hz"
+        yield ("data", key), text
+
+
 def _pitch(built: "Built", terms: Sequence[LossTerm], teacher: Teacher | None) -> Iterator[Wrong]:
     """A salience is learned where the network gives one, and somebody must know it."""
     from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
@@ -250,9 +267,15 @@ def _pitch(built: "Built", terms: Sequence[LossTerm], teacher: Teacher | None) -
         if term.term != "salience-l2" and not gives_vocals:
             text = f"`{term.term}` needs a network that estimates vocals; allowed: salience-l2"
             yield ("loss", number, "term"), text
+        for name in ("target", "n_fft", "hop_length") if settings is not None and term.term == "magnitude-l1" else ():
+            if getattr(term, name) != LossTerm.model_fields[name].default:
+                yield ("loss", number, name), "is not for networks of vocals and pitch; leave it out"
         if settings is not None and term.term not in ("magnitude-l1", "salience-l2") and gives_vocals:
             text = f"`{term.term}` is not for networks of vocals and pitch; allowed: magnitude-l1, salience-l2"
             yield ("loss", number, "term"), text
+    learned = {term.term for term in terms if term.weight}
+    if settings is not None and len(settings.phases) > 1 and learned < {"magnitude-l1", "salience-l2"}:
+        yield ("loss",), "each task is trained in its own part of the steps; needs both magnitude-l1 and salience-l2"
     if teacher is None and (gives_pitch or hears_pitch):
         yield ("teacher",), "missing; the network needs the salience of the vocals"
     if teacher is not None and not (gives_pitch or hears_pitch):

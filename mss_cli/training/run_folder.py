@@ -1,5 +1,6 @@
 """The folder of a training: its recipe, what made it, its state, curves and weights."""
 
+import errno
 import json
 import os
 import subprocess
@@ -92,8 +93,14 @@ def find_state(folder: Path, recipe: str, *, resume: str) -> Path | None:
     ------
     UsageError
         If the state is missing, or the folder holds a run of another recipe.
+    OutputError
+        If there can be no such folder.
     """
     run = RunFolder(folder)
+    try:
+        run.state.exists()
+    except OSError as error:  # a name too long for the file system
+        raise output_error(folder, error) from error
     if resume == "never":
         return None
     if resume == "auto":
@@ -127,8 +134,10 @@ def begin(folder: Path, recipe: str, *, seed: int, anew: bool) -> RunFolder:
     make_folder(folder)
     if is_first_process():
         if anew:
-            for path in (run.state, run.curves, run.best, run.last):
+            for path in (run.state, run.curves, run.best, run.last, *run.tensorboard.glob("events.*")):
                 _remove(path)
+        if run.tensorboard.exists() and not run.tensorboard.is_dir():
+            raise output_error(run.tensorboard, NotADirectoryError(errno.ENOTDIR, "not a directory"))
         write_text(run.recipe, recipe)
         write_text(run.facts, json.dumps(facts(sys.argv, seed=seed), indent=2) + "\n")
     return run

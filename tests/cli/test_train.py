@@ -359,3 +359,22 @@ def test_a_run_resumed_on_a_gpu_keeps_its_curve(recipe, tmp_path):
         for name in ("whole", "parts")
     ]
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+
+
+def test_a_folder_with_a_name_that_no_disk_takes_is_told_in_one_line(recipe, tmp_path, capsys):
+    assert train(recipe, tmp_path / ("n" * 300), "-q") == 6
+    assert "internal" not in capsys.readouterr().err
+
+
+def test_a_file_where_the_curves_of_tensorboard_go_is_told(recipe, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").write_text("a file")
+    assert train(recipe, tmp_path / "run", "-q") == 6
+    assert "tensorboard: cannot write" in capsys.readouterr().err
+
+
+def test_a_run_begun_anew_shows_no_curve_of_the_old_one(recipe, tmp_path):
+    assert train(recipe, tmp_path / "run", "-q", "--set", "training.steps=1") == 0
+    old = set((tmp_path / "run" / "tensorboard").glob("events.*"))
+    assert train(recipe, tmp_path / "run", "-q", "--set", "training.steps=1", "--resume", "never") == 0
+    assert not old & set((tmp_path / "run" / "tensorboard").glob("events.*"))

@@ -190,6 +190,9 @@ def test_a_wrong_recipe_is_a_usage_error_of_which_every_line_is_shown(tmp_path, 
         (("steps: 10", "steps: 1, seed: 4294967296"), ":14:22: training.seed: `4294967296` is not allowed; allowed: "),
         (("loss:", "optimizer: {betas: [0.9, 1]}\nloss:"), ":12:26: optimizer.betas.1: `1` is not allowed; allowed: "),
         (("loss:", "optimizer: {learning_rate: 1e300}\nloss:"), ":12:13: optimizer.learning_rate: `1e+300` is not "),
+        (("frames: 128", "seconds: 1e-9"), ":11:3: data.seconds: an example would have "),
+        (("frames: 128", "seconds: 1e300"), ":11:3: data.seconds: an example would have "),
+        (("frames: 128", "frames: 1"), ":11:3: data.frames: an example would have "),
         (("steps: 10", "steps: !!python/name:os.system x"), ":14:19: training.steps: tag "),
         (("steps: 10", "steps: 10, steps: 11"), ":14:23: training.steps: key stands twice, first in line 14"),
         (("steps: 10", "steps: [10"), ":14:22: not YAML: while parsing a flow sequence, "),
@@ -373,3 +376,21 @@ def test_levels_may_change_where_a_salience_is_learned(tmp_path):
     learns = SMALL.replace("thesis-vocals", "joint-pitch-only").replace("magnitude-l1", "salience-l2")
     path = write(tmp_path, f"{learns}teacher: {{kind: pyin}}\naugmentation:\n  stem: [{{step: gain}}]\n")
     assert read_recipe(path).recipe.augmentation.stem[0].step == "gain"
+
+
+@pytest.mark.parametrize(
+    ("loss", "line"),
+    [
+        ("{term: magnitude-l1}", "loss: each task is trained in its own part of the steps"),
+        ("{term: salience-l2}\n  - {term: magnitude-l1, weight: 0}", "loss: each task is trained in its own part"),
+        (
+            "{term: magnitude-l1, n_fft: 512}\n  - {term: salience-l2}",
+            "loss.0.n_fft: is not for networks of vocals and",
+        ),
+    ],
+)
+def test_a_loss_that_a_network_of_vocals_and_pitch_cannot_learn_is_told(loss, line, tmp_path):
+    text = SMALL.replace("thesis-vocals", "joint-separately-trained").replace("{term: magnitude-l1}", loss)
+    lines = mistakes_of(write(tmp_path, text.replace("loss:", "teacher: {kind: pyin}\nloss:")))
+    assert len(lines) == 1
+    assert line in lines[0]
