@@ -8,8 +8,9 @@ from typing import Final
 from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
-from mss_cli.weights.families import deep_salience, demucs, open_unmix, tdc_unet
+from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, tdc_unet
 from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.demucs_bag import BagFile, read_bag_file
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
 
@@ -49,7 +50,7 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     Parameters
     ----------
     path : Path
-        A file, or a folder with a file for each stem.
+        A file, a folder with a file for each stem, or a file that names several networks of Demucs.
     cache : Cache
     family : str or None
         One of `FAMILIES`; found by the contents if None.
@@ -63,14 +64,16 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     """
     if family is not None and family not in FAMILIES:
         raise UsageError(f"`--architecture {family}` is not known", hint=f"use one of {', '.join(FAMILIES)}")
-    parts = open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
+    bag = read_bag_file(path) if path.suffix in demucs_bag.SUFFIXES else None
+    parts = bag.parts if bag is not None else open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
     kind = family or _family(parts[0].path)
     hashes = [file_sha256(part.path) for part in parts]
-    mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}".encode()).hexdigest()
+    said = "" if bag is None else f" {bag.weights} {bag.segment_seconds}"
+    mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}{said}".encode()).hexdigest()
     target = cache.root / "converted" / f"{mark[:32]}{SUFFIX}"
     if target.is_file():
         return target
-    contents = _read(kind, parts, None)
+    contents = _read(kind, parts, None) if bag is None else _read_bag(path, kind, bag)
     if not contents.stems:
         raise UsageError(f"`{path}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
     data = tuple(f"{part.path.name}, SHA-256 {sha256}" for part, sha256 in zip(parts, hashes, strict=True))
@@ -82,7 +85,7 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
 
 def is_ours(path: Path) -> bool:
     """Tell whether a file is a checkpoint of ours, or at least none of those that are converted."""
-    if path.is_dir():
+    if path.is_dir() or path.suffix in demucs_bag.SUFFIXES:
         return False
     try:
         with path.open("rb") as file:
@@ -125,6 +128,12 @@ def _read(family: str, parts: Sequence[Part], model: Published | None) -> Conten
     if model is None:
         return demucs.read(parts)
     return demucs.read(parts, stems, weights=model.bag_weights, segment_seconds=model.segment_seconds)
+
+
+def _read_bag(path: Path, family: str, bag: BagFile) -> Contents:
+    if family != "demucs":
+        raise refuse(path, "its networks are not of Demucs", hint="join models of other families with `+`")
+    return demucs.read(bag.parts, weights=bag.weights, segment_seconds=bag.segment_seconds)
 
 
 def _write(target: Path, contents: Contents, *, name: str, training: str, licence: str, data: tuple[str, ...]) -> None:

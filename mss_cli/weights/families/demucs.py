@@ -59,6 +59,8 @@ def read(
     if any((member.stems, member.sample_rate) != (first.stems, first.sample_rate) for member in members):
         raise refuse(parts[0].path, "its networks have different stems or rates")
     rows = [list(row) for row in weights] or [[1.0] * len(first.stems)] * len(members)
+    if any(len(row) != len(first.stems) for row in rows):
+        raise refuse(parts[0].path, f"a row of weights has not one for each of {', '.join(first.stems)}")
     configuration = {
         "members": [
             {"architecture": one.architecture, "configuration": dict(one.configuration), "weights": row}
