@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from mss_cli.commands.model_flags import ACCEPT_LICENCE, ARCHITECTURE, DOWNLOAD
 from mss_cli.commands.numbers import check_finite
 from mss_cli.console.console import Console
 
@@ -44,15 +45,9 @@ def command(
     shifts: int = typer.Option(0, min=0, help="Average this many passes with randomly moved segments."),
     seed: int = typer.Option(0, help="Seed of the shifts."),
     threads: int | None = typer.Option(None, min=1, help="Threads with one job; all cores by default."),
-    architecture: str | None = typer.Option(
-        None, "--architecture", help="Family of a checkpoint of others, where its contents do not tell it."
-    ),
-    download: bool = typer.Option(
-        True, "--download/--no-download", help="Fetch a published model that is not there yet."
-    ),
-    accept_licence: bool = typer.Option(
-        False, "--accept-licence", "--accept-license", help="Accept the licence of the model's weights; remembered."
-    ),
+    architecture: str | None = ARCHITECTURE,
+    download: bool = DOWNLOAD,
+    accept_licence: bool = ACCEPT_LICENCE,
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout instead of tables."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mss_cli.commands.model_flags import ACCEPT_LICENCE, ARCHITECTURE, DOWNLOAD
 from mss_cli.console.console import Console
 from mss_cli.console.log_file import LogFile
 from mss_cli.console.summary import Summary
@@ -136,15 +137,9 @@ def command(
     log_file: Path | None = typer.Option(
         None, "--log-file", envvar="MSS_CLI_LOG_FILE", help="Append every message, with its time."
     ),
-    architecture: str | None = typer.Option(
-        None, "--architecture", help="Family of a checkpoint of others, where its contents do not tell it."
-    ),
-    download: bool = typer.Option(
-        True, "--download/--no-download", help="Fetch a published model that is not there yet."
-    ),
-    accept_licence: bool = typer.Option(
-        False, "--accept-licence", "--accept-license", help="Accept the licence of the model's weights; remembered."
-    ),
+    architecture: str | None = ARCHITECTURE,
+    download: bool = DOWNLOAD,
+    accept_licence: bool = ACCEPT_LICENCE,
     json: bool = typer.Option(False, "--json", help="Events as JSON lines on stdout."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more."),
