@@ -31,7 +31,7 @@ class Model:
     Parameters
     ----------
     name : str
-        A name that `mss-cli models` lists, or the path of a checkpoint.
+        A name that `mss-cli models` lists, the path of a checkpoint, or several of these joined by `+`.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     precision : {"auto", "fp32", "bf16", "fp16"}
