@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mss_models.catalog import build, configuration_of
 from open_unmix_peer import randomize
 from signals import write_music
 
+FORMULA = Path(__file__).parents[2].parent / "shared" / "checkpoints" / "formula-weights"
 SETTINGS = {
     "open-unmix": {
         "stems": list(STEMS), "sample_rate": 44100, "channels": 2, "n_fft": 1024, "hop_length": 256,
@@ -75,6 +77,19 @@ def test_open_unmix_hears_the_whole_file(tmp_path, models, song):
     for stem, answer in zip(separator.stems, expected, strict=True):
         if stem != "other":  # takes what the others leave
             np.testing.assert_allclose(read(tmp_path / "out", stem), answer, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(not FORMULA.exists(), reason="no shared/checkpoints/formula-weights")
+def test_a_file_of_demucs_gives_what_its_package_gives(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSS_CLI_WEIGHTS_DIR", str(tmp_path / "cache"))
+    song, model = FORMULA / "input_3s.flac", FORMULA / "tiny_htdemucs.safetensors"
+    assert separate(song, tmp_path / "out", "--model", model) == 0
+    with np.load(FORMULA / "tiny_htdemucs_known.npz") as known:
+        answers = known["normalised_3s"]
+    for stem, answer in zip(("drums", "bass", "other", "vocals"), answers, strict=True):
+        if stem != "other":  # takes what the others leave
+            stem_of_file = read(tmp_path / "out", stem)[:, ::8]
+            np.testing.assert_allclose(stem_of_file, answer, atol=2e-5 * np.abs(answers).max(), rtol=0)
 
 
 def test_two_stems_of_a_whole_file_add_up_to_it(tmp_path, models, song):
