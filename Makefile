@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+DEV_EXTRAS := plot evaluate train hdf5 research demo build dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install install-dev demo test test-all lint types check bench build lock clean
@@ -28,6 +29,11 @@ $(VENV)/.dev: $(VENV)/.base requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+# Ray, S3 and a server for it: 150 MB that only the tests marked `cluster` need.
+$(VENV)/.cluster: $(VENV)/.dev requirements-cluster.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-cluster.lock
+	@touch $@
+
 install: $(VENV)/.base  ## create .venv with what `separate` and the demo need
 
 install-dev: $(VENV)/.dev  ## add what tests, types and benchmarks need
@@ -38,7 +44,7 @@ demo: install  ## separate a real song excerpt and print its scores
 test: install-dev  ## run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not stress and not browser and not cluster"
 
-test-all: install-dev  ## run every test, also those that take minutes
+test-all: $(VENV)/.cluster  ## run every test, also those that take minutes
 	$(BIN)/python -m pytest -n 2
 
 lint: install-dev  ## check style, formatting and the layers of imports
@@ -59,12 +65,14 @@ build: install-dev  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
 # Needs the maintainer's tool uv. The override takes torch, and the CUDA packages that come with it, out of the locks.
-lock:  ## compile both locks anew
+lock:  ## compile all locks anew
 	printf 'torch; python_version < "0"\n' > .torch-override.txt
 	uv pip compile pyproject.toml --extra plot --extra demo --extra build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-emit-index-url --override .torch-override.txt --output-file requirements.lock
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	uv pip compile pyproject.toml $(addprefix --extra ,$(DEV_EXTRAS)) --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-emit-index-url --override .torch-override.txt --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-emit-index-url --override .torch-override.txt --output-file requirements-cluster.lock
 	rm -f .torch-override.txt
 
 clean:  ## remove the environment and everything built

@@ -236,3 +236,23 @@ def test_a_listing_tells_sizes_and_times(tmp_path):
     (status,) = Store(tmp_path.as_uri()).listing().values()
     assert status.size_bytes == song.stat().st_size
     assert abs(status.mtime_ns - song.stat().st_mtime_ns) < 2000
+
+
+def test_verify_finds_what_is_missing_or_changed_on_a_store(memory, tmp_path, scratch, capsys):
+    for name in "abc":
+        put(memory, tmp_path, f"/music/{name}.wav", seed=1)
+    assert separate("memory://music", "-o", "memory://stems", scratch=scratch, capsys=capsys)[0] == 0
+    assert main(["verify", "memory://stems"]) == 0
+    assert capsys.readouterr().out == "12 files of 3 tracks hashed: 0 tracks are not as recorded\n"
+    memory.rm("/stems/a/bass.wav")
+    content = bytearray(memory.cat("/stems/b/drums.wav"))
+    content[-1] ^= 1
+    memory.pipe("/stems/b/drums.wav", bytes(content))
+    memory.pipe("/stems/c/c.mss.json", b"{}")
+    assert main(["verify", "memory://stems"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "memory://stems/a/a.mss.json: `bass.wav` is missing",
+        "memory://stems/b/b.mss.json: `drums.wav` has other content",
+        "memory://stems/c/c.mss.json: the record cannot be read",
+        "8 files of 3 tracks hashed: 3 tracks are not as recorded",
+    ]

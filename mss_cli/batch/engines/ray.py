@@ -240,7 +240,7 @@ class _Cluster:
             self._silent_since = None
         elif time.monotonic() > self._silent_since + _SILENT_SECONDS:
             self._silent_since = None
-            self._listener(Warned("waiting for the cluster: no machine of it has room for a worker"))
+            self._listener(Warned("waiting for the cluster: no worker is there yet; it may have no room for one"))
 
 
 def _death(worker: _Remote, error: Exception) -> Died:

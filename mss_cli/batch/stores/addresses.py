@@ -143,7 +143,8 @@ class Store:
         key = f"{self.root}/{name}"
         first = key if self.scheme in _WHOLE else f"{key}.part"
         try:
-            self._files.makedirs(key.rpartition("/")[0], exist_ok=True)
+            if self.scheme not in _WHOLE:  # object stores have no folders
+                self._files.makedirs(key.rpartition("/")[0], exist_ok=True)
             self._files.put_file(str(path), first)
             if first != key:
                 self._files.mv(first, key)
