@@ -269,6 +269,7 @@ class TrainingFinished(Event):
     out_of_time: bool
     minutes: float
     lost_updates: int
+    skipped_songs: int
 
 
 @dataclass(frozen=True, slots=True)

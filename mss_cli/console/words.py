@@ -191,7 +191,8 @@ def _validated(event: Validated) -> str:
 def _trained(event: TrainingFinished) -> str:
     why = ", its time was up" if event.out_of_time else ""
     lost = f", {event.lost_updates} updates without a finite gradient were left out" if event.lost_updates else ""
-    return f"{event.path}: step {event.step} of {event.steps} after {event.minutes:.1f} min{why}{lost}"
+    broken = f", {event.skipped_songs} broken songs were left out" if event.skipped_songs else ""
+    return f"{event.path}: step {event.step} of {event.steps} after {event.minutes:.1f} min{why}{lost}{broken}"
 
 
 def _download(event: DownloadStarted) -> str:

@@ -1,11 +1,15 @@
 """From the words of a user (model, device, precision, threads) to an engine that is ready."""
 
 from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
+from mss_cli.errors import UsageError
 from mss_cli.events import Listener, Warned, WeightsReady, ignore
 from mss_cli.separation.engine import Engine
 from mss_cli.weights.choice import load_choice
 from mss_cli.weights.installing import Terms
 from mss_cli.weights.manifest import DEFAULT
+from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
+from mss_models.networks.vocal_pitch_unet import WiringError
+from mss_models.separator import Separator
 
 
 def open_engine(
@@ -51,7 +55,12 @@ def open_engine(
     chosen = resolve_precision(precision, chosen_device, possible=separator.precisions, bf16_measured=card.allows_bf16)
     if card.is_random:
         listener(Warned(f"MODEL `{card.name}` HAS RANDOM WEIGHTS: its stems are noise, for tests and benchmarks only"))
-    separator.prepare(chosen_device, chosen)
+    try:
+        separator.prepare(chosen_device, chosen)
+        _check_gives_stems(separator)
+    except WiringError as error:
+        hint = "train another wiring; this one is for comparisons"
+        raise UsageError(f"cannot separate: {error}", path=model, hint=hint) from error
     listener(
         WeightsReady(
             model=card.name,
@@ -65,3 +74,9 @@ def open_engine(
         )
     )
     return Engine(separator=separator, card=card, device=chosen_device, precision=chosen, threads=count)
+
+
+def _check_gives_stems(separator: Separator) -> None:
+    """Refuse a network that hears pitch alone, with a `WiringError`."""
+    if isinstance(separator, VocalPitchSeparator) and not separator.settings.gives_vocals:
+        raise WiringError(f"wiring `{separator.settings.wiring}` gives no vocals, only their pitch")

@@ -110,10 +110,35 @@ class StepSampler(Sampler[list[Key]]):
             yield [Key(step, first + place) for place in range(self._batch)]
 
 
+class SkippedSongs:
+    """Warns of every broken song once and counts them.
+
+    Parameters
+    ----------
+    listener : callable
+        Takes the warnings.
+    """
+
+    def __init__(self, listener: Listener = ignore) -> None:
+        self._listener = listener
+        self._found: set[Skipped] = set()
+
+    def __call__(self, skip: Skipped) -> None:
+        """Take notice of a song that was left out."""
+        if skip not in self._found:
+            self._found.add(skip)
+            self._listener(Warned(f"skipped: {skip.message}", skip.path))
+
+    @property
+    def count(self) -> int:
+        """Songs so far."""
+        return len(self._found)
+
+
 class Batches:
     """The batches of a training, without end, and what making them cost.
 
-    Every iteration begins at `start`. Songs that turn out to be broken are told to the listener once each.
+    Every iteration begins at `start`.
 
     Attributes
     ----------
@@ -121,16 +146,13 @@ class Batches:
         Time that whoever iterates spent waiting, over all iterations; with no workers, making the batches itself.
     given : int
         Batches given so far.
-    skipped : set of Skipped
-        Broken songs met so far.
     """
 
-    def __init__(self, loader: "DataLoader[Example | _Failed]", listener: Listener = ignore) -> None:
+    def __init__(self, loader: "DataLoader[Example | _Failed]", skipped: Callable[[Skipped], None]) -> None:
         self._loader = loader
-        self._listener = listener
+        self._skipped = skipped
         self.waited_seconds = 0.0
         self.given = 0
-        self.skipped: set[Skipped] = set()
 
     def __iter__(self) -> Iterator[Batch]:
         begun = time.perf_counter()
@@ -139,14 +161,9 @@ class Batches:
             self.waited_seconds += time.perf_counter() - begun
             self.given += 1
             for skip in batch.skipped:
-                self._tell(skip)
+                self._skipped(skip)
             yield batch
             begun = time.perf_counter()
-
-    def _tell(self, skip: Skipped) -> None:
-        if skip not in self.skipped:
-            self.skipped.add(skip)
-            self._listener(Warned(f"skipped: {skip.message}", skip.path))
 
 
 def loader(
@@ -159,7 +176,7 @@ def loader(
     rank: int = 0,
     world: int = 1,
     pin: bool = False,
-    listener: Listener = ignore,
+    skipped: Callable[[Skipped], None] | None = None,
 ) -> Batches:
     """Load batches, in processes of their own if `workers` is above 0.
 
@@ -176,8 +193,8 @@ def loader(
     workers : int, >= 0
     pin : bool
         Give pinned memory; for CUDA.
-    listener : callable
-        Told of every broken song once.
+    skipped : callable or None
+        Takes broken songs, each perhaps more than once.
     """
     sampler = StepSampler(batch, start, accumulate=accumulate, rank=rank, world=world)
     loaded: DataLoader[Example | _Failed] = DataLoader(
@@ -191,7 +208,7 @@ def loader(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_begin_worker if workers else None,
     )
-    return Batches(loaded, listener)
+    return Batches(loaded, skipped or SkippedSongs())
 
 
 class Fillable(Protocol):
@@ -205,7 +222,7 @@ class Fillable(Protocol):
 
 
 def fill(
-    examples: Fillable, *, step: int = 0, workers: int = 0, listener: Listener = ignore
+    examples: Fillable, *, step: int = 0, workers: int = 0, skipped: Callable[[Skipped], None] | None = None
 ) -> Iterator[tuple[int, int]]:
     """Decode or play all songs of a training before it begins, so that its first updates need not wait.
 
@@ -219,8 +236,8 @@ def fill(
         The update whose songs are wanted.
     workers : int, >= 0
         Processes; 0 does it in this one.
-    listener : callable
-        Told of every broken song.
+    skipped : callable or None
+        Takes broken songs, each perhaps more than once.
 
     Yields
     ------
@@ -238,7 +255,8 @@ def fill(
     )
     for done, made in enumerate(_living(loaded), start=1):
         for skip in _sound(made):
-            listener(Warned(f"skipped: {skip.message}", skip.path))
+            if skipped is not None:
+                skipped(skip)
         yield done, len(songs)
 
 

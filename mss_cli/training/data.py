@@ -1,14 +1,13 @@
 """The data of a recipe in the form that its network takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch import Tensor
 
-from mss_cli.events import Listener, ignore
 from mss_cli.training.augment import Augmenter
 from mss_cli.training.batches import Batch, collate
-from mss_cli.training.examples import Key
+from mss_cli.training.examples import Key, Skipped
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Recipe
 from mss_cli.training.validation_examples import recipe_examples, valid_batches
@@ -53,7 +52,7 @@ def training_examples(recipe: Recipe, network: SeparatorModule, cache: Path) -> 
 
 
 def validation_batches(
-    recipe: Recipe, network: SeparatorModule, cache: Path, listener: Listener = ignore
+    recipe: Recipe, network: SeparatorModule, cache: Path, skipped: Callable[[Skipped], None] | None = None
 ) -> list[Batch]:
     """Make the batches of the validation, once: they are the same every time and small beside the network.
 
@@ -71,7 +70,7 @@ def validation_batches(
         batch=recipe.training.batch,
         transform=network.transform,
         targets=network.network_stems,
-        listener=listener,
+        skipped=skipped,
     )
     return [] if batches is None else list(batches)
 

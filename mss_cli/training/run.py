@@ -18,7 +18,7 @@ from mss_cli.devices import has_fast_bf16, resolve_device
 from mss_cli.errors import Interruption, OutputError, UsageError
 from mss_cli.events import Listener, SongsPrepared, TrainingFinished, TrainingStarted, ignore
 from mss_cli.training import run_folder
-from mss_cli.training.batches import Batch, fill, loader
+from mss_cli.training.batches import Batch, SkippedSongs, fill, loader
 from mss_cli.training.cache_leftovers import remove_leftovers
 from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves
@@ -103,7 +103,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
     step = 0 if state is None else state_step(state)
     with run_folder.held(folder), _without_leftovers():
         run = run_folder.begin(folder, text, seed=recipe.training.seed, anew=request.resume == "never")
-        parts = _Parts(recipe, run, network, objective, listener)
+        parts = _Parts(recipe, run, network, objective, listener, SkippedSongs(listener))
         parts.prepare_songs(step)
         if state is None:
             standardize(recipe, network, parts.cache)
@@ -124,7 +124,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
                 resume=state,
                 tensorboard=run.tensorboard,
             )
-        listener(_finished(run, recipe, watch, fitted))
+        listener(_finished(run, recipe, watch, fitted, parts.skipped.count))
     return run
 
 
@@ -203,6 +203,7 @@ class _Parts:
     network: Network
     objective: Objective
     listener: Listener
+    skipped: SkippedSongs
 
     @property
     def cache(self) -> Path:
@@ -226,7 +227,7 @@ class _Parts:
             remove_leftovers(self.cache, shared=self.recipe.data.cache is not None)
         examples = training_examples(self.recipe, self.network, self.cache)
         told = time.monotonic()
-        for done, songs in fill(examples, step=step, workers=self.recipe.data.workers, listener=self.listener):
+        for done, songs in fill(examples, step=step, workers=self.recipe.data.workers, skipped=self.skipped):
             if time.monotonic() - told >= _EVENT_SECONDS:
                 self.listener(SongsPrepared(done, songs))
                 told = time.monotonic()
@@ -245,7 +246,7 @@ class _Parts:
                 rank=rank,
                 world=world,
                 pin=pin,
-                listener=self.listener,
+                skipped=self.skipped,
             )
 
         return load
@@ -255,7 +256,7 @@ class _Parts:
         per_step = training.batch * training.accumulate * machine.devices * machine.nodes
         return Watch(
             self.objective,
-            validation_batches(recipe, self.network, self.cache, self.listener),
+            validation_batches(recipe, self.network, self.cache, self.skipped),
             lambda step: Curves(self.run.curves, step=step),
             partial(save_weights, recipe=recipe, separator=self.network),
             best=self.run.best,
@@ -361,7 +362,7 @@ def resolve_training_precision(choice: str, device: torch.device) -> Precision:
     raise UsageError(f"no precision is called `{choice}`", hint="use `auto`, `bf16`, `fp16` or `fp32`")
 
 
-def _finished(run: RunFolder, recipe: Recipe, watch: Watch, fitted: Fitted) -> TrainingFinished:
+def _finished(run: RunFolder, recipe: Recipe, watch: Watch, fitted: Fitted, skipped: int) -> TrainingFinished:
     return TrainingFinished(
         path=run.path,
         step=fitted.step,
@@ -369,4 +370,5 @@ def _finished(run: RunFolder, recipe: Recipe, watch: Watch, fitted: Fitted) -> T
         out_of_time=fitted.out_of_time,
         minutes=round(watch.seconds / _SECONDS_PER_MINUTE, 2),
         lost_updates=watch.lost_updates,
+        skipped_songs=skipped,
     )

@@ -109,6 +109,8 @@ def find_state(folder: Path, recipe: str, *, resume: str) -> Path | None:
     state = Path(resume)
     if not state.is_file():
         raise UsageError("no such state to resume from", path=resume, hint="give a `state.ckpt`, `auto` or `never`")
+    if not (run.state.exists() and state.samefile(run.state)):
+        _refuse_other_recipe(run, recipe)
     return state
 
 

@@ -1,13 +1,12 @@
 """What a recipe's sources give: the examples to train on, and the few to validate with, which are always the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mss_cli.errors import UsageError
-from mss_cli.events import Listener, Warned, ignore
-from mss_cli.training.batches import Batch, collate
-from mss_cli.training.examples import Examples, Key
+from mss_cli.training.batches import Batch, SkippedSongs, collate
+from mss_cli.training.examples import Examples, Key, Skipped
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Mixing, Recipe, Teacher
 from mss_cli.training.song_cache import Form, SongCache
@@ -93,14 +92,14 @@ class ValidBatches:
     count : int
         Examples in all.
     batch : int
-    listener : Listener
-        Told of broken songs, at every iteration.
+    skipped : callable
+        Takes broken songs, at every iteration.
     """
 
     examples: Examples
     count: int
     batch: int
-    listener: Listener = ignore
+    skipped: Callable[[Skipped], None]
 
     def __len__(self) -> int:
         return -(-self.count // self.batch)
@@ -110,7 +109,7 @@ class ValidBatches:
             places = range(first, min(first + self.batch, self.count))
             batch = collate([self.examples[Key(0, place)] for place in places])
             for skip in dict.fromkeys(batch.skipped):
-                self.listener(Warned(f"skipped: {skip.message}", skip.path))
+                self.skipped(skip)
             yield batch
 
 
@@ -124,7 +123,7 @@ def valid_batches(
     batch: int,
     transform: StftSettings | None = None,
     targets: Sequence[str] | None = None,
-    listener: Listener = ignore,
+    skipped: Callable[[Skipped], None] | None = None,
 ) -> ValidBatches | None:
     """Give the validation of a recipe, or None if it has no validation sources; see `recipe_examples`."""
     if not recipe.data.valid:
@@ -139,7 +138,7 @@ def valid_batches(
         transform=transform,
         targets=targets,
     )
-    return ValidBatches(examples, recipe.data.valid_examples, batch, listener)
+    return ValidBatches(examples, recipe.data.valid_examples, batch, skipped or SkippedSongs())
 
 
 def _pitch(teacher: Teacher | None, transform: StftSettings | None, sample_rate: int) -> Pitch | None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mss_cli.errors import DatasetError, ExitCode, OutputError
 from mss_cli.events import Warned
-from mss_cli.training.batches import LoaderDied, StepSampler, collate, fill, loader
+from mss_cli.training.batches import LoaderDied, SkippedSongs, StepSampler, collate, fill, loader
 from mss_cli.training.examples import Example, Key, Skipped
 from mss_cli.training.mixing import RecipeExamples
 from mss_cli.training.recipe import Mixing, SongSource
@@ -128,11 +128,12 @@ def test_broken_songs_are_told_of_once_from_any_process(tmp_path):
     (tmp_path / "songs" / "song 0" / "bass.wav").write_bytes(b"no sound")
     for workers in (0, 1):
         events = []
-        batches = loader(examples_of(tmp_path), batch=4, start=lambda: 0, workers=workers, listener=events.append)
+        skipped = SkippedSongs(events.append)
+        batches = loader(examples_of(tmp_path), batch=4, start=lambda: 0, workers=workers, skipped=skipped)
         first(batches, 4)
         assert [type(event) for event in events] == [Warned]
         assert events[0].path == tmp_path / "songs" / "song 0"
-        assert len(batches.skipped) == 1
+        assert skipped.count == 1
         assert batches.given == 4
 
 
@@ -141,7 +142,7 @@ def test_songs_filled_in_ahead_are_not_decoded_again(tmp_path, workers):
     write_songs(tmp_path / "songs", 3)
     (tmp_path / "songs" / "song 2" / "bass.wav").write_bytes(b"no sound")
     events = []
-    seen = list(fill(examples_of(tmp_path), workers=workers, listener=events.append))
+    seen = list(fill(examples_of(tmp_path), workers=workers, skipped=SkippedSongs(events.append)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert [event.path.name for event in events] == ["song 2"]
     kept = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir())

@@ -4,6 +4,7 @@ import torch
 
 from mss_cli.errors import UsageError
 from mss_cli.events import Warned
+from mss_cli.training.batches import SkippedSongs
 from mss_cli.training.examples import Key
 from mss_cli.training.recipe import Recipe
 from mss_cli.training.validation_examples import recipe_examples, valid_batches
@@ -73,7 +74,9 @@ def test_every_iteration_tells_of_broken_songs_that_would_have_validated(tmp_pat
     (tmp_path / "songs" / "song 0" / "bass.wav").write_bytes(b"no sound")
     events = []
     source = [folders(tmp_path / "songs")]
-    batches = valid_batches(recipe(source, source), cache=tmp_path / "cache", batch=5, listener=events.append, **FORM)
+    batches = valid_batches(
+        recipe(source, source), cache=tmp_path / "cache", batch=5, skipped=SkippedSongs(events.append), **FORM
+    )
     assert len(list(batches)) == 1
     assert [type(event) for event in events] == [Warned]
 
