@@ -162,6 +162,11 @@ def test_a_machine_lost_while_it_loads_costs_no_worker():
     assert (codes, said) == (dict.fromkeys("abcd", 0), [])
 
 
+def test_when_machine_after_machine_is_lost_over_the_model_the_run_ends():
+    with pytest.raises(MemoryExhausted):
+        run(Scripted(loads=[MACHINE] * 20), "abcd")
+
+
 def test_workers_that_never_come_keep_nobody_waiting():
     site = Scripted(loads=[Loaded(), NEVER])
     codes, _ = run(site, "abcd")
@@ -230,7 +235,11 @@ def test_whatever_dies_every_track_has_one_outcome(data, jobs, count):
     names = [f"t{number}" for number in range(count)]
     answers = st.lists(st.sampled_from([GOOD, CRASH, OUT_OF_MEMORY, MACHINE, Ended(InputError("broken"))]), max_size=3)
     scripts = {name: data.draw(answers) for name in names}
-    codes, _ = run(Scripted(scripts, loads=data.draw(st.lists(st.sampled_from([Loaded(), MACHINE])))), names, jobs=jobs)
+    codes, _ = run(
+        Scripted(scripts, loads=data.draw(st.lists(st.sampled_from([Loaded(), MACHINE]), max_size=MOST_MACHINES - 1))),
+        names,
+        jobs=jobs,
+    )
     assert set(codes) == set(names)
     for name in names:
         deaths = [answer for answer in scripts[name] if answer in (CRASH, OUT_OF_MEMORY)]

@@ -11,7 +11,8 @@ import pytest
 @pytest.fixture(scope="module")
 def _ray():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # 15 by default: on a machine with other work they would get no time
+    # 15 by default: on a machine with other work they would get no time.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Ray's own imports warn of
         return pytest.importorskip("ray.cluster_utils", exc_type=ImportError)

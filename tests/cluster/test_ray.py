@@ -1,6 +1,7 @@
 """`--engine ray` on a cluster of two nodes on this machine."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
@@ -49,16 +50,19 @@ def test_a_node_killed_in_the_middle_costs_no_track(cluster, tmp_path):
         cluster.remove_node(cluster.two[1], allow_graceful=False)
         assert run.end() == 0
     assert run.of_kind("track_failed") == []
-    (lost,) = [event for event in run.of_kind("warning") if "lost" in event["message"] or "died" in event["message"]]
+    again = [event for event in run.of_kind("warning") if event["path"] is not None]
+    assert again  # of the worker that was lost
     started = [event["path"] for event in run.of_kind("track_started")]
-    assert len(started) == 7
-    assert started.count(lost["path"]) == 2
+    assert len(started) == len(tracks) + len(again)
+    assert all(started.count(event["path"]) > 1 for event in again)
     assert files_below(tmp_path / "out") == whole_tracks(*tracks)
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capsys):
     from mss_cli.main import main
 
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
     song = write_music(tmp_path / "a.wav", seconds=0.3)
     command = ["separate", str(song), "-o", str(tmp_path / "out"), "-m", "classical", "--engine", "ray"]
     assert main([*command, "--ray-address", "127.0.0.1:1"]) == 4

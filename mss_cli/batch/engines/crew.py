@@ -13,7 +13,7 @@ from mss_cli.events import Event, Listener, Warned
 
 Worker = TypeVar("Worker")
 
-# Machines may be lost again and again for no fault of the track; a track that loses so many is not begun once more.
+# Machines may be lost again and again for no fault of the track or model; who loses so many has one, it is taken then.
 MOST_MACHINES = 5
 
 
@@ -108,6 +108,7 @@ class Crew(Generic[Worker]):
         self._suspects: deque[Task] = deque()  # whose workers died
         self._alone: Task | None = None  # the suspect that is tried
         self._machines_lost: Counter[Task] = Counter()
+        self._lost_loading = 0  # machines, since a worker loaded
         self._said: set[Event] = set()
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -190,7 +191,7 @@ class Crew(Generic[Worker]):
                 return self._bury(worker, member, news)
             case Loaded():
                 member.loaded = True
-                self._most = max(1, self._most)
+                self._most, self._lost_loading = max(1, self._most), 0
             case Refused():
                 raise _refusal(news)
             case Ended() if member.task is not None:
@@ -212,7 +213,8 @@ class Crew(Generic[Worker]):
         task = member.task
         self._remove([worker])
         if not member.loaded:
-            if not died.machine:
+            self._lost_loading += died.machine
+            if not died.machine or self._lost_loading >= MOST_MACHINES:
                 self._fewer(died.reason)
             return None
         if task is None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ _SILENT_SECONDS = 30.0
 # Until Ray, having missed an actor, misses its machine too.
 _SECONDS_TO_TELL = 3.0
 _SECONDS_TO_DIE = 2.0
+_SECONDS_TO_ANSWER = 5.0
 
 
 def check_ray() -> None:
@@ -65,20 +67,21 @@ def joined(address: str) -> Iterator[tuple[Node, ...]]:
     DeviceError
         If there is none.
     """
+    whole = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    if whole != AUTO:
+        whole = _answering(whole if ":" in whole else f"{whole}:{_PORT}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a future default, else announced each time
     import ray
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    whole = address if address == AUTO or ":" in address else f"{address}:{_PORT}"
     try:
         ray.init(address=whole, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = "on this machine" if address == AUTO else f"at `{whole}`"
-        hint = "start one with `ray start --head`, or name its head with `--ray-address`"
-        raise DeviceError(f"no Ray cluster answers {where}", hint=hint) from error
-    for number, handler in handlers.items():
-        signal.signal(number, handler)  # Ray takes them for itself
+        raise _no_cluster("on this machine" if whole == AUTO else f"at `{whole}`") from error
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray takes them for itself
     try:
         with redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
             yield tuple(
@@ -92,6 +95,21 @@ def joined(address: str) -> Iterator[tuple[Node, ...]]:
             )
     finally:
         ray.shutdown()
+
+
+def _answering(address: str) -> str:
+    """Give an address if something listens there; Ray itself would try for minutes, and complain all the time."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER):
+            return address
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(f"at `{address}`") from error
+
+
+def _no_cluster(where: str) -> DeviceError:
+    hint = "start one with `ray start --head`, or name its head with `--ray-address`"
+    return DeviceError(f"no Ray cluster answers {where}", hint=hint)
 
 
 class _WithoutRay:
@@ -252,9 +270,11 @@ def _death(worker: _Remote, error: Exception) -> Died:
         return Died("machine lost", machine=True)
     if isinstance(error, OutOfMemoryError) or "memory monitor" in str(error):
         return Died("out of memory", memory=True)
-    # The last line of the traceback, if its code could not even be loaded.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Died("its process is gone" if worker.place is not None or not lines else lines[-1])
+    if worker.place is not None:
+        return Died("its process is gone")
+    if "creation task" in str(error):  # with the traceback: its code could not even be loaded
+        return Died(str(error).strip().splitlines()[-1].strip())
+    return Died("it never came up", machine=True)  # sent to a machine that was going
 
 
 def _lost(node: str) -> bool:
