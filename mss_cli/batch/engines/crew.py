@@ -13,7 +13,7 @@ from mss_cli.events import Event, Listener, Warned
 
 Worker = TypeVar("Worker")
 
-# Machines may be lost again and again for no fault of the track or model; who loses so many has one, it is taken then.
+# Machines may be lost for no fault of the track or the model; after so many it is taken for one.
 MOST_MACHINES = 5
 
 
