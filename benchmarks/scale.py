@@ -40,7 +40,9 @@ def planning(tracks: int) -> tuple[float, float]:
         names = (f"artist{n % 500}/album{n % 3000}/track number {n}.flac" for n in range(tracks))
         return [Found(root / name, root, PurePath(name)) for name in names]
 
-    spent = cpu_ms_each(lambda found=files(): make_plan(found, layout), tracks)
+    ready = files()
+    spent = cpu_ms_each(lambda: make_plan(ready, layout), tracks)
+    ready.clear()
     tracemalloc.start()
     make_plan(files(), layout)
     peak = tracemalloc.get_traced_memory()[1] / tracks
