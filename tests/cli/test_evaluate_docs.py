@@ -39,9 +39,10 @@ def test_the_documented_action_passes_and_fails_on_a_drop(shell, tmp_path):
 
 
 def test_the_documented_lines_are_commands_that_parse(shell):
-    (text,) = documented("sh")
+    text, pitch = documented("sh")
     lines = text.strip().splitlines()
     assert len(lines) == 4
+    assert [shell(line.replace("songs", "nowhere")).returncode for line in pitch.strip().splitlines()] == [3, 8]
     done = shell(lines[3])
     assert done.returncode == 0, done.stderr
     for line in lines[:3]:
