@@ -128,8 +128,13 @@ def test_progress_rises_to_1():
 def test_estimates_may_be_changed_in_place():
     made = separator(SMALL)
     mixture = noise(2, 2000)
-    for part in separate_track(made, lambda: iter([mixture]), MemoryStore, device=CPU):
-        part.mul_(2)
+
+    def parts():
+        return separate_track(made, lambda: iter(mixture.split(500, dim=-1)), MemoryStore, device=CPU)
+
+    expected = torch.cat(list(parts()), dim=-1)
+    changed = torch.cat([part.mul_(2).clone() for part in parts()], dim=-1)
+    assert torch.equal(changed, 2 * expected)  # what is given is nobody else's memory
 
 
 def test_rows_are_replaced_and_read_back():
