@@ -30,6 +30,9 @@ from mss_cli.events import (
     WeightsReady,
 )
 
+# How events name the standard output.
+_STDOUT = Path("-")
+
 
 class Level(StrEnum):
     """How much a message matters."""
@@ -149,10 +152,13 @@ def _header(event: TrackStarted) -> str:
 def _finished(event: TrackFinished) -> str:
     seconds = event.samples / event.sample_rate_hz
     speed = seconds / event.elapsed_seconds if event.elapsed_seconds else 0.0
+    took = f"({duration(seconds)}, {speed:.1f} times real time)"
+    if [output.path for output in event.outputs] == [_STDOUT]:
+        return f"{event.path}: {event.outputs[0].stem} to stdout {took}"
     folders = {output.path.parent for output in event.outputs}
     where = folders.pop() if len(folders) == 1 else Path(os.path.commonpath(folders or {Path()}))
     names = ", ".join(output.path.name for output in event.outputs)
-    return f"{event.path}: {names} in {where} ({duration(seconds)}, {speed:.1f} times real time)"
+    return f"{event.path}: {names} in {where} {took}"
 
 
 def _planned(event: TrackPlanned | RunPlanned) -> str:

@@ -57,6 +57,7 @@ def test_one_stem_goes_through_a_pipe_as_float_wav(tmp_path):
     written, _ = soundfile.read(tmp_path / "out" / "song" / "drums.wav", always_2d=True)
     assert rate == 44100
     np.testing.assert_array_equal(piped, written)
+    assert "-: drums to stdout (" in done.stderr.decode()
 
 
 def test_text_on_stdin_is_refused():
