@@ -183,6 +183,9 @@ class NetworkSeparator(SeparatorModule, Generic[N]):
         What the separator takes and gives.
     """
 
+    # channels_last: 1.0 to 1.3 times faster in fp32 and bf16, for the transposed convolutions above all.
+    memory_format: torch.memory_format = torch.channels_last
+
     def __init__(self, network: N, signature: Signature) -> None:
         super().__init__(signature)
         self.network = network
@@ -206,8 +209,7 @@ class NetworkSeparator(SeparatorModule, Generic[N]):
         dtype = dtype_of(precision, self.precisions)
         self.forget_prepared()  # frees the old copy first
         network = self.inference_copy()
-        # channels_last: 1.0 to 1.3 times faster in fp32 and bf16, for the transposed convolutions above all.
-        network = network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(device=device, dtype=dtype).to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self._prepared = _Prepared(network, dtype)
 
     def inference_copy(self) -> N:
