@@ -23,8 +23,8 @@ _REMEDIES = {
     errno.ENOENT: ("its folder does not exist", "create it or choose another with `--output`"),
     errno.ENOTDIR: ("a file stands where a folder is needed", "choose another folder with `--output`"),
     errno.EEXIST: ("a file stands where a folder is needed", "choose another folder with `--output`"),
-    errno.EISDIR: ("a folder stands in its place", "move it away or change `--filename`"),
-    errno.ENAMETOOLONG: ("name too long for this file system", "shorten it with `--filename`"),
+    errno.EISDIR: ("a folder stands in its place", "move it away or choose another name"),
+    errno.ENAMETOOLONG: ("name too long for this file system", "choose a shorter name"),
 }
 
 

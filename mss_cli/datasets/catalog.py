@@ -1,5 +1,6 @@
 """Data sets by name: where they lie, which subsets they have, over how many tracks scores are published."""
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -175,8 +176,11 @@ def _nothing(folder: Path, kind: Kind, subset: str, everything: Sequence[Track])
 
 
 def _named(found: Sequence[Track], names: Sequence[str], folder: Path) -> list[Track]:
-    missing = sorted(set(names) - {track.name for track in found})
+    there = sorted({track.name for track in found})
+    missing = sorted(set(names) - set(there))
     if missing:
+        near = difflib.get_close_matches(missing[0], there, n=1, cutoff=0.5)
         listed = ", ".join(f"`{name}`" for name in missing)
-        raise DatasetError(f"no track is called {listed}", path=str(folder), hint="check the names of `--tracks`")
+        hint = f"did you mean `{near[0]}`?" if near else f"the subset has {len(there)} tracks, `{there[0]}` for one"
+        raise DatasetError(f"no track is called {listed}", path=str(folder), hint=hint)
     return [track for track in found if track.name in names]

@@ -78,7 +78,7 @@ class SongSource(Source):
 
     kind: Literal["musdb18", "musdb18hq", "musdb18-7s", "dsd100", "medleydb", "mir1k", "ikala", "ccmixter", "folders"]
     subset: str | None = None
-    tracks: tuple[str, ...] | None = None
+    tracks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class ClassSource(Source):
@@ -300,7 +300,7 @@ class Training(Section):
     """
 
     steps: Count
-    batch: Count = 16
+    batch: Annotated[Whole, Field(ge=1, le=65_536)] = 16  # more is a slip of the pen, and no memory holds it
     accumulate: Count = 1
     clip: Positive | None = None
     ema: Decay | None = None

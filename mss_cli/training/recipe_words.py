@@ -35,12 +35,12 @@ def describe(annotation: object) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin is tuple:
-        least = " of at least 1" if any(isinstance(limit, MinLen) for limit in limits) else ""
+        least = " of at least 1" if _not_empty(limits) else ""
         if arguments[-1] is Ellipsis:
             return f"list{least}: {describe(arguments[0])}"
         return f"list of {len(arguments)}: {describe(arguments[0])}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        least = " of at least 1" if any(isinstance(limit, MinLen) for limit in limits) else ""
+        least = " of at least 1" if _not_empty(limits) else ""
         return f"mapping{least} of names: {describe(arguments[1])}"
     return "mapping"
 
@@ -128,6 +128,11 @@ def _peeled(annotation: object) -> tuple[object, tuple[object, ...]]:
         annotation, *more = get_args(annotation)
         limits = (*more, *limits)
     return annotation, limits
+
+
+def _not_empty(limits: tuple[object, ...]) -> bool:
+    single = [inner for limit in limits for inner in (limit.metadata if isinstance(limit, FieldInfo) else [limit])]
+    return any(isinstance(limit, MinLen) for limit in single)
 
 
 def _members(kind: object) -> tuple[object, ...]:

@@ -305,7 +305,7 @@ def save_weights(
     """
     chosen = configuration_of(separator)
     minutes = seconds / _SECONDS_PER_MINUTE
-    data = tuple(f"{source.kind} {source.root.name} ({source.licence})" for source in recipe.data.train)
+    data = tuple(f"{source.kind} {source.root.resolve().name} ({source.licence})" for source in recipe.data.train)
     card = Card(
         name=recipe.name,
         architecture=chosen.architecture,

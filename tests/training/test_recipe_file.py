@@ -122,7 +122,7 @@ def test_five_mistakes_are_told_at_once_with_place_allowed_values_and_nearest_na
     assert lines[2].endswith("; did you mean `magnitude-l1`?")
     assert lines[3].startswith(":14:1: optimiser: unknown key `optimiser`; allowed: name, source, ")
     assert lines[3].endswith("; did you mean `optimizer`?")
-    assert lines[4] == ":17:3: training.batch: `0` is not allowed; allowed: whole number >= 1"
+    assert lines[4] == ":17:3: training.batch: `0` is not allowed; allowed: whole number >= 1 and <= 65536"
 
 
 def test_a_wrong_recipe_is_a_usage_error_of_which_every_line_is_shown(tmp_path, capsys):
@@ -151,6 +151,7 @@ def test_a_wrong_recipe_is_a_usage_error_of_which_every_line_is_shown(tmp_path, 
         (("kind: folders, ", ""), ":7:7: data.train.0.kind: missing; allowed: musdb18, "),
         (("{kind: folders, root: songs}", "songs"), ":7:7: data.train.0: `songs` is not allowed; allowed: "),
         (("root: songs", "root: songs, split: train"), ":7:36: data.train.0.split: unknown key `split`; "),
+        (("root: songs", "root: songs, tracks: []"), ":7:36: data.train.0.tracks: `[]` is not allowed; allowed: list of at"),
         (("vocals: [vocals]", "vocals: []"), ":9:5: data.stems.vocals: empty; name stems of the songs, "),
         (('["*"]', '["*", vocals]'), ":10:17: data.stems.rest.1: `vocals` is in `vocals` already"),
         (("    vocals: [vocals]\n", ""), ":8:3: data.stems: has no stem `vocals`, which the network estimates"),
