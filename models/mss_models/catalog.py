@@ -14,6 +14,8 @@ from mss_models.networks.mask_separator import Head, MaskSeparator, MaskSettings
 from mss_models.networks.open_unmix.configurations import open_unmix_values, read_open_unmix
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 from mss_models.networks.per_stem import PerStemSeparator
+from mss_models.networks.roformer.configurations import read_roformer, roformer_values
+from mss_models.networks.roformer.separator import RoformerSeparator
 from mss_models.networks.subband_separator import Consistency, SubbandHead, SubbandSeparator, SubbandSettings
 from mss_models.networks.subband_unet import Context, Skips
 from mss_models.networks.tdc_unet_separator import TdcUnetSeparator, read_tdc_unet, tdc_unet_values
@@ -31,6 +33,7 @@ Network = (
     | TimeDemucsSeparator
     | OpenUnmixSeparator
     | TdcUnetSeparator
+    | RoformerSeparator
 )
 Built = ClassicalSeparator | Network | Bag
 
@@ -47,6 +50,7 @@ def build(architecture: str, configuration: Values) -> Built:
         can only be trained, see `VocalPitchSeparator`. "subband-unet": one network for all its stems, made to be
         cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "time-demucs": on waveforms
         alone, see `read_time`. "open-unmix": a recurrent network for each stem and a filter, see `read_open_unmix`.
+        "roformer": masks by attention along time and bands, see `read_roformer`.
         "tdc-unet": one stem from complex spectrograms, see `read_tdc_unet`. "bag": ``members``, a list of
         ``architecture``, ``configuration`` and ``weights``, a number for each of the member's stems. "classical": no
         settings and no weights.
@@ -74,6 +78,7 @@ def build(architecture: str, configuration: Values) -> Built:
         "time-demucs": lambda values: TimeDemucsSeparator(read_time(values)),
         "open-unmix": lambda values: OpenUnmixSeparator(read_open_unmix(values)),
         "tdc-unet": lambda values: TdcUnetSeparator(read_tdc_unet(values)),
+        "roformer": lambda values: RoformerSeparator(read_roformer(values)),
         "bag": _bag,
     }
     if architecture not in builders:
@@ -114,6 +119,8 @@ def configuration_of(separator: Network | Bag) -> Configuration:
         return Configuration("open-unmix", open_unmix_values(separator.settings))
     if isinstance(separator, TdcUnetSeparator):
         return Configuration("tdc-unet", tdc_unet_values(separator.settings))
+    if isinstance(separator, RoformerSeparator):
+        return Configuration("roformer", roformer_values(separator.settings))
     if isinstance(separator, Bag):
         return Configuration("bag", _bag_values(separator))
     return Configuration("unet", _mask_values(separator.settings))

@@ -19,6 +19,7 @@ Architecture = Literal[
     "time-demucs",
     "open-unmix",
     "tdc-unet",
+    "roformer",
     "bag",
 ]
 Values = Mapping[str, object]

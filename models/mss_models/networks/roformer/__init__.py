@@ -1,0 +1,1 @@
+"""RoFormers: bands of a spectrogram as places, attention along time and along bands by turns, a mask for each stem."""
