@@ -16,7 +16,7 @@ from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 from mss_models.networks.per_stem import PerStemSeparator
 from mss_models.networks.roformer.configurations import read_roformer, roformer_values
 from mss_models.networks.roformer.separator import RoformerSeparator
-from mss_models.networks.subband_separator import Consistency, SubbandHead, SubbandSeparator, SubbandSettings
+from mss_models.networks.subband_separator import Consistency, Level, SubbandHead, SubbandSeparator, SubbandSettings
 from mss_models.networks.subband_unet import Context, Skips
 from mss_models.networks.tdc_unet_separator import TdcUnetSeparator, read_tdc_unet, tdc_unet_values
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
@@ -143,7 +143,7 @@ _SUBBAND_SIZE_KEYS = ("sub_bands", "convolutions", "bottleneck", "context_size")
 _SUBBAND_KEYS = (
     "stems",
     *_FRONT_END_KEYS,
-    *("head", "segment_frames", "power", "consistency", "channels_by_scale", "skips", "context"),
+    *("head", "segment_frames", "power", "level", "consistency", "channels_by_scale", "skips", "context"),
     *_SUBBAND_SIZE_KEYS,
 )
 
@@ -245,6 +245,7 @@ def _subband_settings(values: Values) -> SubbandSettings:
         head=reader.choice("head", get_args(SubbandHead)),
         segment_frames=reader.integer("segment_frames"),
         power=reader.number("power", 0.4),
+        level=reader.choice("level", get_args(Level), "absolute"),
         consistency=reader.choice("consistency", get_args(Consistency), "none"),
         channels=reader.integers("channels_by_scale", (48, 96, 144)),
         skips=reader.choice("skips", get_args(Skips), "add"),
@@ -264,6 +265,7 @@ def _subband_values(settings: SubbandSettings) -> Values:
         "head": settings.head,
         "segment_frames": settings.segment_frames,
         "power": settings.power,
+        "level": settings.level,
         "consistency": settings.consistency,
         "channels_by_scale": list(settings.channels),
         "skips": settings.skips,

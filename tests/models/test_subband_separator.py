@@ -31,7 +31,7 @@ SMALL = SubbandSettings(STEMS, FRONT, "shares", 32, sub_bands=4, channels=(6, 8,
 VARIANTS = [
     SMALL,
     dataclasses.replace(SMALL, head="mask", consistency="equal", skips="concatenate", context="dilated"),
-    dataclasses.replace(SMALL, head="mapping", consistency="energy", context="none", bottleneck=0),
+    dataclasses.replace(SMALL, head="mapping", consistency="energy", context="none", bottleneck=0, level="segment"),
     dataclasses.replace(SMALL, stems=("vocals",), front_end=dataclasses.replace(FRONT, channels=1), power=1.0),
 ]
 VALUES = configuration_of(SubbandSeparator(SMALL)).settings
@@ -82,6 +82,17 @@ def test_the_laws_of_separators_hold(chosen, precision):
 def test_the_shipped_separator_obeys_the_laws():
     configuration = shipped("subband44")
     check_separator(build(configuration.architecture, configuration.settings).eval(), samples=11_025)
+
+
+@given(gain_db=st.floats(-60, 40))
+@settings(max_examples=12, deadline=None)
+def test_with_the_level_of_the_segment_louder_songs_give_louder_stems_and_nothing_else(gain_db):
+    made = separator(dataclasses.replace(SMALL, level="segment"))
+    made.prepare(CPU, "fp32")
+    mixture, gain = noise(1, 2, 3000), 10 ** (gain_db / 20)
+    louder = made.separate(mixture * gain) / gain
+    plain = made.separate(mixture)
+    assert_close(louder, plain, rtol=0, atol=1e-4 * float(plain.abs().max()))
 
 
 @pytest.mark.parametrize("chosen", VARIANTS)

@@ -3,6 +3,10 @@
 What the network sees. Of every cell ``u`` of the scaled spectrogram (`FrontEnd.gain`): real part, imaginary part and
 magnitude, all three compressed, ``u |u|^(p - 1)`` and ``|u|^p``, as planes in this order, channels side by side.
 
+Levels. With the level "absolute", ``u`` is the cell times the front end's gain, so soft music looks unlike loud
+music. With "segment" it is also divided by its root mean square over the segment: however loud the mixture, the network
+sees the same, and ``g`` times the mixture gives ``g`` times the estimates.
+
 What its outputs mean. With ``X`` the cell of the mixture, ``e = |X| / |u|^p`` (so ``e`` times a compressed value
 is on the scale of the mixture, and 0 in silence) and outputs ``o`` of each stem and channel:
 
@@ -30,12 +34,15 @@ from mss_models.stft import StftSettings, istft, stft
 
 SubbandHead = Literal["shares", "mask", "mapping"]
 Consistency = Literal["none", "equal", "energy"]
+Level = Literal["absolute", "segment"]
 
 _OUTPUTS: Mapping[SubbandHead, int] = {"shares": 3, "mask": 2, "mapping": 2}
 # Real part, imaginary part, magnitude.
 _PARTS = 3
 # Magnitudes are compressed from here on, -160 dB; the derivative of a root at 0 has no bound.
 _SMALLEST = 1e-8
+# Segments below this root mean square of scaled cells, about -90 dBFS, are not made as loud as music.
+_QUIETEST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ class SubbandSettings:
         Frames of the segment it works best with; a multiple of ``2 ** (scales - 1)`` wastes nothing.
     power : float, in (0, 1]
         Exponent of the compression.
+    level : {"absolute", "segment"}
+        What the network's input is relative to, see this module.
     consistency : {"none", "equal", "energy"}
         How what the estimates leave of the mixture is shared out among them, if at all: see
         `mss_models.masks.mixture_consistency`.
@@ -71,6 +80,7 @@ class SubbandSettings:
     head: SubbandHead
     segment_frames: int
     power: float = 0.4
+    level: Level = "absolute"
     consistency: Consistency = "none"
     sub_bands: int = 8
     channels: tuple[int, ...] = (48, 96, 144)
@@ -83,7 +93,8 @@ class SubbandSettings:
     def __post_init__(self) -> None:
         if not 0 < self.power <= 1:
             raise ValueError(f"power must be in (0, 1], got {self.power}")
-        for name, choices in (("head", get_args(SubbandHead)), ("consistency", get_args(Consistency))):
+        words = (("head", SubbandHead), ("level", Level), ("consistency", Consistency))
+        for name, choices in ((name, get_args(kind)) for name, kind in words):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}; got `{getattr(self, name)}`")
         self.signature, self.network  # noqa: B018 - their own checks
@@ -205,14 +216,23 @@ class SubbandSeparator(NetworkSeparator[SubbandUnet]):
         front_end, power = self.settings.front_end, self.settings.power
         heard = spectrum.transpose(-1, -2)[..., : front_end.bins]  # (batch, channel, frame, bin)
         magnitude = heard.abs()
-        scaled = (magnitude * front_end.gain).clamp_min(_SMALLEST)
+        scale = self._scale(magnitude)
+        scaled = (magnitude * scale).clamp_min(_SMALLEST)
         compressed = scaled.pow(power)
-        gain = compressed / scaled * front_end.gain
+        gain = compressed / scaled * scale
         batch, channels, frames, bins = heard.shape
         planes = magnitude.new_empty(batch, frames, _PARTS, channels, bins, dtype=dtype)
         for place, part in enumerate((heard.real * gain, heard.imag * gain, compressed)):
             planes[:, :, place] = part.transpose(1, 2)  # (batch, frame, channel, bin)
         return planes.flatten(2, 3), magnitude / compressed
+
+    def _scale(self, magnitude: Tensor) -> Tensor | float:
+        """Give the factor between cells and what is compressed, (batch, 1, 1, 1) or one for all."""
+        gain = self.settings.front_end.gain
+        if self.settings.level == "absolute":
+            return gain
+        energy = (magnitude * gain).square().mean(dim=(1, 2, 3), keepdim=True)  # over channel, frame and bin
+        return gain / energy.clamp_min(_QUIETEST**2).sqrt()
 
     def _parts(self, outputs: Tensor) -> Sequence[Tensor]:
         """Give the outputs of each stem and channel, each (batch, stem, channel, frame, bin); shares are softmaxed."""
