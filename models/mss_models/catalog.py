@@ -16,9 +16,12 @@ from mss_models.networks.open_unmix.separator import OpenUnmixSeparator
 from mss_models.networks.per_stem import PerStemSeparator
 from mss_models.networks.roformer.configurations import read_roformer, roformer_values
 from mss_models.networks.roformer.separator import RoformerSeparator
+from mss_models.networks.scnet.configurations import read_scnet, scnet_values
+from mss_models.networks.scnet.separator import ScnetSeparator
 from mss_models.networks.subband_separator import Consistency, Level, SubbandHead, SubbandSeparator, SubbandSettings
 from mss_models.networks.subband_unet import Context, Skips
 from mss_models.networks.tdc_unet_separator import TdcUnetSeparator, read_tdc_unet, tdc_unet_values
+from mss_models.networks.tfc_tdf_v3_separator import TfcTdfV3Separator, read_tfc_tdf_v3, tfc_tdf_v3_values
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.networks.vocal_pitch_unet import VocalPitchSettings, Wiring
 from mss_models.separator import Normalization
@@ -34,6 +37,8 @@ Network = (
     | OpenUnmixSeparator
     | TdcUnetSeparator
     | RoformerSeparator
+    | TfcTdfV3Separator
+    | ScnetSeparator
 )
 Built = ClassicalSeparator | Network | Bag
 
@@ -51,9 +56,10 @@ def build(architecture: str, configuration: Values) -> Built:
         cheap. "hybrid-demucs": with and without transformer, see `read_hybrid`. "time-demucs": on waveforms
         alone, see `read_time`. "open-unmix": a recurrent network for each stem and a filter, see `read_open_unmix`.
         "roformer": masks by attention along time and bands, see `read_roformer`.
-        "tdc-unet": one stem from complex spectrograms, see `read_tdc_unet`. "bag": ``members``, a list of
-        ``architecture``, ``configuration`` and ``weights``, a number for each of the member's stems. "classical": no
-        settings and no weights.
+        "tdc-unet": one stem from complex spectrograms, see `read_tdc_unet`. "tfc-tdf-v3", also known as MDX23C: all
+        stems from them, see `read_tfc_tdf_v3`. "scnet": the same with compressed bands, see `read_scnet`. "bag":
+        ``members``, a list of ``architecture``, ``configuration`` and ``weights``, a number for each of the member's
+        stems. "classical": no settings and no weights.
     configuration : mapping of str to object
         The settings.
 
@@ -79,6 +85,8 @@ def build(architecture: str, configuration: Values) -> Built:
         "open-unmix": lambda values: OpenUnmixSeparator(read_open_unmix(values)),
         "tdc-unet": lambda values: TdcUnetSeparator(read_tdc_unet(values)),
         "roformer": lambda values: RoformerSeparator(read_roformer(values)),
+        "tfc-tdf-v3": lambda values: TfcTdfV3Separator(read_tfc_tdf_v3(values)),
+        "scnet": lambda values: ScnetSeparator(read_scnet(values)),
         "bag": _bag,
     }
     if architecture not in builders:
@@ -121,6 +129,10 @@ def configuration_of(separator: Network | Bag) -> Configuration:
         return Configuration("tdc-unet", tdc_unet_values(separator.settings))
     if isinstance(separator, RoformerSeparator):
         return Configuration("roformer", roformer_values(separator.settings))
+    if isinstance(separator, TfcTdfV3Separator):
+        return Configuration("tfc-tdf-v3", tfc_tdf_v3_values(separator.settings))
+    if isinstance(separator, ScnetSeparator):
+        return Configuration("scnet", scnet_values(separator.settings))
     if isinstance(separator, Bag):
         return Configuration("bag", _bag_values(separator))
     return Configuration("unet", _mask_values(separator.settings))

@@ -20,6 +20,8 @@ Architecture = Literal[
     "open-unmix",
     "tdc-unet",
     "roformer",
+    "tfc-tdf-v3",
+    "scnet",
     "bag",
 ]
 Values = Mapping[str, object]

@@ -1,0 +1,1 @@
+"""SCNet: the sparse compression network, plain and with masks."""
