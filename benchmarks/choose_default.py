@@ -29,6 +29,8 @@ DESIGNS: dict[str, tuple[str, ...]] = {
     "wide": (f"{SETTINGS}channels_by_scale=[56, 120, 184]",),
     "no-context": (f"{SETTINGS}context=none",),
     "masks": (f"{SETTINGS}head=mask",),
+    "thin-even": (f"{SETTINGS}channels_by_scale=[32, 64, 96]", f"{SETTINGS}level=segment"),
+    "tapered-even": (f"{SETTINGS}channels_by_scale=[32, 80, 160]", f"{SETTINGS}level=segment"),
     "long-hop": (f"{SETTINGS}hop_length=2048", f"{SETTINGS}channels_by_scale=[72, 128, 184]"),
 }
 # What the songs and the examples are made like; "trial" is the middle setting of both.
