@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -18,6 +17,7 @@ from mss_cli.batch.cluster import Node
 from mss_cli.batch.cores import Division
 from mss_cli.batch.engines.base import Outcome, Task
 from mss_cli.batch.engines.crew import Crew, Died, News
+from mss_cli.batch.engines.held_signals import signals_held
 from mss_cli.batch.engines.ray_actor import Place, WorkerActor
 from mss_cli.batch.engines.serving import Ended, Loaded, Message, Refused
 from mss_cli.batch.engines.worker import Brief
@@ -74,27 +74,33 @@ def joined(address: str) -> Iterator[tuple[Node, ...]]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a future default, else announced each time
     import ray
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=whole, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+        with signals_held():  # which Ray would take for itself
+            ray.init(address=whole, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _no_cluster("on this machine" if whole == AUTO else f"at `{whole}`") from error
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in handlers.items():
-            signal.signal(number, handler)  # Ray takes them for itself
     try:
         with redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
-            yield tuple(
-                Node(
-                    cpus=int(entry["Resources"].get("CPU", 0)),
-                    gpus=int(entry["Resources"].get("GPU", 0)),
-                    memory_bytes=int(entry["Resources"].get("memory", 0)),
-                )
-                for entry in ray.nodes()
-                if entry["Alive"]
-            )
+            yield _living()
     finally:
-        ray.shutdown()
+        with signals_held():
+            ray.shutdown()
+
+
+def _living() -> tuple[Node, ...]:
+    import ray
+
+    with signals_held():
+        entries = ray.nodes()
+    return tuple(
+        Node(
+            cpus=int(entry["Resources"].get("CPU", 0)),
+            gpus=int(entry["Resources"].get("GPU", 0)),
+            memory_bytes=int(entry["Resources"].get("memory", 0)),
+        )
+        for entry in entries
+        if entry["Alive"]
+    )
 
 
 def _answering(address: str) -> str:
@@ -189,7 +195,8 @@ class _Cluster:
 
         request = brief.checked.request
         self._listener = listener
-        self._brief = ray.put(brief)
+        with signals_held():
+            self._brief = ray.put(brief)
         self._actor = ray.remote(WorkerActor).options(
             num_cpus=request.threads,
             num_gpus=int(request.device.startswith("cuda")),
@@ -202,12 +209,14 @@ class _Cluster:
 
     def start(self) -> _Remote:
         """Ask for an actor; it lives as soon as a machine has room."""
-        handle = self._actor.remote(self._brief, str(Path.cwd()))
-        return _Remote(handle, handle.place.remote())
+        with signals_held():
+            handle = self._actor.remote(self._brief, str(Path.cwd()))
+            return _Remote(handle, handle.place.remote())
 
     def give(self, worker: _Remote, task: Task) -> None:
         """Send a task."""
-        worker.call = worker.handle.hear.remote(task)
+        with signals_held():
+            worker.call = worker.handle.hear.remote(task)
 
     def hear(self, workers: Sequence[_Remote], patience: float | None) -> list[tuple[_Remote, News]]:
         """Give the answers there are, after a short while at the latest."""
@@ -215,9 +224,10 @@ class _Cluster:
 
         asked = {worker.call: worker for worker in workers if worker.call is not None}
         seconds = _SLICE_SECONDS if patience is None else min(patience, _SLICE_SECONDS)
-        ready, _ = ray.wait(list(asked), num_returns=1, timeout=seconds)
-        if ready:
-            ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
+        with signals_held():
+            ready, _ = ray.wait(list(asked), num_returns=1, timeout=seconds)
+            if ready:
+                ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
         self._break_silence(workers)
         return [(asked[call], news) for call in ready for news in self._answer(asked[call], call)]
 
@@ -225,15 +235,16 @@ class _Cluster:
         """Kill actors and remove their temporary files, where this machine sees them."""
         import ray
 
-        for worker in workers:
-            with suppress(Exception):  # it or the cluster is gone already
-                ray.kill(worker.handle)
-        for worker, task in workers.items():
-            if task is None or worker.place is None:
-                continue
-            with suppress(Exception):  # that it died, or no answer: it cannot be asked for more
-                ray.get(worker.handle.place.remote(), timeout=_SECONDS_TO_DIE)
-            remove_traces(worker.place.pid, {path.parent for path in (*task.job.outputs, task.job.record)})
+        with signals_held():
+            for worker in workers:
+                with suppress(Exception):  # it or the cluster is gone already
+                    ray.kill(worker.handle)
+            for worker, task in workers.items():
+                if task is None or worker.place is None:
+                    continue
+                with suppress(Exception):  # that it died, or no answer: it cannot be asked for more
+                    ray.get(worker.handle.place.remote(), timeout=_SECONDS_TO_DIE)
+                remove_traces(worker.place.pid, {path.parent for path in (*task.job.outputs, task.job.record)})
 
     def _answer(self, worker: _Remote, call: "ObjectRef") -> list[News]:
         import ray
@@ -241,14 +252,16 @@ class _Cluster:
 
         worker.call = None
         try:
-            answer: Place | list[Message] = ray.get(call)
+            with signals_held():
+                answer: Place | list[Message] = ray.get(call)
         except RayError as error:
             return [_death(worker, error)]
         if isinstance(answer, Place):
             worker.place = answer
             answer = []
         if not any(isinstance(message, Loaded | Ended | Refused) for message in answer):
-            worker.call = worker.handle.hear.remote()
+            with signals_held():
+                worker.call = worker.handle.hear.remote()
         return list(answer)
 
     def _break_silence(self, workers: Sequence[_Remote]) -> None:
@@ -283,7 +296,9 @@ def _lost(node: str) -> bool:
 
     limit = time.monotonic() + _SECONDS_TO_TELL
     while True:
-        if not any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes()):
+        with signals_held():
+            entries = ray.nodes()
+        if not any(entry["NodeID"] == node and entry["Alive"] for entry in entries):
             return True
         if time.monotonic() > limit:
             return False
