@@ -38,7 +38,7 @@ _PARTS = (
     ("arpeggio", 2.5),
     ("riff", 2.0),
     ("lead", 1.5),
-    ("power", 1.2),
+    ("power", 2.4),
     ("texture", 0.6),
     ("noise", 0.7),
 )
@@ -245,7 +245,8 @@ def _risers(track: Audio, score: Score, random: Generator) -> Audio:
 
 def _produced(kind: str, line: Audio, score: Score, random: Generator) -> Audio:
     """Give a part its own sound."""
-    if kind == "power" or (kind in ("riff", "lead", "comp") and score.electronic < 0.5 and chance(random, 0.25)):
+    played = kind in ("riff", "lead", "comp", "strum", "arpeggio") and score.electronic < 0.5
+    if kind == "power" or (played and chance(random, 0.35)):
         line = amplified(line, random, drive=2 ** uniform(random, 0, 5))
         if chance(random, 0.5):
             line = widened(line, seconds=uniform(random, 0.008, 0.025), share=1.0)
