@@ -8,13 +8,13 @@ from typing import Final
 from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
-from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, tdc_unet
+from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, roformer, tdc_unet
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.demucs_bag import BagFile, read_bag_file
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
 
-FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "deep-salience")
+FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "deep-salience")
 # Part of the names of what was made before; raised when the readers make something else.
 _VERSION: Final = 1
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
@@ -67,6 +67,8 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     bag = read_bag_file(path) if path.suffix in demucs_bag.SUFFIXES else None
     parts = bag.parts if bag is not None else open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
     kind = family or _family(parts[0].path)
+    if kind == roformer.NAME:
+        parts = roformer.parts_of(parts[0].path)
     hashes = [file_sha256(part.path) for part in parts]
     said = "" if bag is None else f" {bag.weights} {bag.segment_seconds}"
     mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}{said}".encode()).hexdigest()
@@ -94,12 +96,15 @@ def is_ours(path: Path) -> bool:
         return True  # the loader says what is wrong with it
     if path.suffix != SUFFIX:
         return not start.startswith((b"PK", b"\x80", b"\x1f\x8b", _HDF5))
-    return not _metadata(path).get("klass")
+    said, keys = _header(path)
+    return not (said.get("klass") or roformer.fits(keys))
 
 
 def _family(path: Path) -> str:
     """Find out by the contents, without running any of them."""
-    if path.suffix == SUFFIX or path.name.endswith(".gz"):
+    if path.suffix == SUFFIX:
+        return roformer.NAME if roformer.fits(_header(path)[1]) else "demucs"
+    if path.name.endswith(".gz"):
         return "demucs"
     with path.open("rb") as file:
         if file.read(8) == _HDF5:
@@ -109,6 +114,9 @@ def _family(path: Path) -> str:
     content = load_safely(path)
     if isinstance(content, tuple | list) or demucs.fits(content):
         return "demucs"
+    inner = roformer.unwrapped(content)
+    if isinstance(inner, Mapping) and roformer.fits([key for key in inner if isinstance(key, str)]):
+        return roformer.NAME
     if isinstance(content, Mapping):
         keys = {key: value for key, value in content.items() if isinstance(key, str)}
         for name, fits in (("open-unmix", open_unmix.fits), ("tdc-unet", tdc_unet.fits)):
@@ -123,6 +131,8 @@ def _read(family: str, parts: Sequence[Part], model: Published | None) -> Conten
         return open_unmix.read(parts, stems)
     if family == "tdc-unet":
         return tdc_unet.read(parts, stems)
+    if family == roformer.NAME:
+        return roformer.read(parts, stems)
     if family == "deep-salience":
         return deep_salience.read(parts, stems)
     if model is None:
@@ -161,11 +171,12 @@ def _write(target: Path, contents: Contents, *, name: str, training: str, licenc
         raise cache_error(target, error) from error
 
 
-def _metadata(path: Path) -> Mapping[str, str]:
+def _header(path: Path) -> tuple[Mapping[str, str], Sequence[str]]:
+    """Read what a file of safetensors says beside its weights, and their names; nothing if it is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
+            return dict(file.metadata() or {}), list(file.keys())
     except (SafetensorError, OSError):
-        return {}
+        return {}, []

@@ -1,0 +1,196 @@
+"""BS-RoFormer and Mel-Band RoFormer: a state dict, and the YAML file it was published with beside it.
+
+Keys, shapes and the meaning of the YAML file: github.com/ZFTurbo/Music-Source-Separation-Training and, before it,
+github.com/lucidrains/BS-RoFormer. What that package has added since (residual streams, mixed values) makes another
+network.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.training_yaml import SUFFIXES, Section, TrainingYaml, beside, read_training_yaml
+from mss_cli.weights.safe_loading import load_safely, tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mss_models.networks.roformer.settings import RoformerSettings
+
+NAME: Final = "roformer"
+_SAFETENSORS: Final = ".safetensors"
+# Where a state dict lies in what others save around it, and what they put before its keys.
+_INNER: Final = ("state_dict", "model_state_dict", "state")
+_PREFIX: Final = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
+_MARKS: Final = ("band_split.to_features.0.0.gamma", "mask_estimators.0.to_freqs.0.0.0.weight")
+_FINAL_NORM: Final = "final_norm.gamma"
+_ANGLES: Final = ".rotary_embed."
+# Arguments that decide the network, and those that only training or another program minds.
+_MEANT: Final = (
+    *("dim", "depth", "stereo", "num_stems", "time_transformer_depth", "freq_transformer_depth"),
+    *("linear_transformer_depth", "freqs_per_bands", "num_bands", "dim_head", "heads", "attn_dropout", "ff_dropout"),
+    *("sample_rate", "stft_n_fft", "stft_hop_length", "stft_win_length", "stft_normalized", "mask_estimator_depth"),
+    *("mlp_expansion_factor", "skip_connection", "zero_dc"),
+)
+_UNMINDED: Final = (
+    *("flash_attn", "linear_flash_attn", "sage_attention", "use_torch_checkpoint", "dim_freqs_in"),
+    *("match_input_audio_length", "multi_stft_resolution_loss_weight", "multi_stft_resolutions_window_sizes"),
+    *("multi_stft_hop_size", "multi_stft_normalized"),
+)
+
+
+def fits(keys: Iterable[str]) -> bool:
+    """Tell by its keys whether a state dict is one of these."""
+    bare = {_PREFIX.sub("", key) for key in keys}
+    return all(mark in bare for mark in _MARKS)
+
+
+def unwrapped(content: object) -> object:
+    """Give the state dict in what was saved around it, or what was given."""
+    if isinstance(content, Mapping):
+        for name in _INNER:
+            if isinstance(content.get(name), Mapping):
+                return content[name]
+    return content
+
+
+def parts_of(path: Path) -> list[Part]:
+    """Give a checkpoint and the YAML file beside it.
+
+    Raises
+    ------
+    WeightsError
+        If there is none.
+    """
+    return [Part(path), Part(beside(path))]
+
+
+def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
+    """Read a checkpoint with its YAML file.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Both, or the checkpoint alone, with the YAML file beside it.
+    stems : tuple of str
+        Those expected, in their order; any if empty.
+
+    Raises
+    ------
+    WeightsError
+        If a file is of another kind, or they do not go together.
+    """
+    from mss_models.configuration import ConfigurationError
+    from mss_models.errors import StateMismatch
+    from mss_models.networks.roformer.configurations import roformer_values
+
+    path = next((part.path for part in parts if part.path.suffix not in SUFFIXES), parts[0].path)
+    said = next((part.path for part in parts if part.path.suffix in SUFFIXES), None)
+    state = _state(path)
+    file = read_training_yaml(said or beside(path))
+    try:
+        settings = _settings(file, mel=_FINAL_NORM not in state)
+        whole = _checked(state, settings)
+    except (ConfigurationError, StateMismatch, ValueError) as error:
+        raise refuse(path, f"{error} (sizes: {file.path.name})") from error
+    if stems and settings.stems != stems:
+        raise refuse(file.path, f"stems {', '.join(settings.stems)} instead of {', '.join(stems)}")
+    inside = {f"network.{key}": tensor for key, tensor in whole.items()}
+    return Contents(NAME, dict(roformer_values(settings)), inside, settings.stems, settings.sample_rate)
+
+
+def _state(path: Path) -> "dict[str, Tensor]":
+    """Read the weights under the keys of our network."""
+    content = _from_safetensors(path) if path.suffix == _SAFETENSORS else unwrapped(load_safely(path))
+    state = {_PREFIX.sub("", key): tensor for key, tensor in tensors(content, path).items()}
+    if not fits(state):
+        raise refuse(path, "no state dict of BS-RoFormer or Mel-Band RoFormer")
+    if not any(key.startswith("layers.0.0.") for key in state):
+        # The first of three transformers is left out, but counted, in lucidrains' package.
+        state = {re.sub(r"^(layers\.\d+\.)([12])\.", _one_lower, key): tensor for key, tensor in state.items()}
+    # Later versions of the package of rotary embeddings keep more than the angles.
+    return {key: value for key, value in state.items() if _ANGLES not in key or key.endswith(f"{_ANGLES}freqs")}
+
+
+def _one_lower(found: re.Match[str]) -> str:
+    return f"{found[1]}{int(found[2]) - 1}."
+
+
+def _from_safetensors(path: Path) -> object:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise refuse(path, f"no file of safetensors ({error})") from error
+
+
+def _settings(file: TrainingYaml, *, mel: bool) -> "RoformerSettings":
+    """Read the sizes."""
+    from mss_models.networks.roformer.settings import PUBLISHED_MEL_BANDS, PUBLISHED_WIDTHS, RoformerSettings
+
+    model = file.model
+    _check_keys(model)
+    if ("num_bands" in model.values) != mel:
+        kinds = ("BS-RoFormer", "Mel-Band RoFormer")
+        raise refuse(file.path, f"is of a {kinds[not mel]}, the weights are of a {kinds[mel]}")
+    hop = model.integer("stft_hop_length", 512)
+    rate = model.integer("sample_rate", 44_100) if mel else file.audio.integer("sample_rate", 44_100)
+    if mel and file.audio.integer("sample_rate", rate) != rate:
+        raise refuse(file.path, "names two sample rates")
+    # The two networks count the layers of this part differently.
+    hidden = model.integer("mask_estimator_depth", 1) if mel else model.integer("mask_estimator_depth", 2) - 1
+    return RoformerSettings(
+        stems=file.stems(model.integer("num_stems", 1)),
+        kind="mel-band" if mel else "band-split",
+        sample_rate=rate,
+        channels=2 if model.flag("stereo", False) else 1,
+        segment_samples=file.segment_samples(hop, default=8 * rate),
+        n_fft=model.integer("stft_n_fft", 2048),
+        hop_length=hop,
+        window_length=model.integer("stft_win_length", 2048),
+        scaled_transform=model.flag("stft_normalized", False),
+        band_widths=() if mel else tuple(model.integers("freqs_per_bands", PUBLISHED_WIDTHS)),
+        mel_bands=model.integer("num_bands", PUBLISHED_MEL_BANDS) if mel else 0,
+        width=model.integer("dim", 384),
+        depth=model.integer("depth", 6),
+        time_layers=model.integer("time_transformer_depth", 2),
+        band_layers=model.integer("freq_transformer_depth", 2),
+        whole_layers=model.integer("linear_transformer_depth", 0),
+        heads=model.integer("heads", 8),
+        head_width=model.integer("dim_head", 64),
+        mask_layers=hidden,
+        mask_growth=model.integer("mlp_expansion_factor", 4),
+        skips=model.flag("skip_connection", False),
+        silent_zero=model.flag("zero_dc", True),
+        attention_dropout=model.number("attn_dropout", 0.0),
+        feed_forward_dropout=model.number("ff_dropout", 0.0),
+    )
+
+
+def _check_keys(model: Section) -> None:
+    for key in model.values:
+        if key not in _MEANT and key not in _UNMINDED:
+            raise refuse(model.path, f"its `model.{key}` is not known here: it may mean another network")
+
+
+def _checked(state: "dict[str, Tensor]", settings: "RoformerSettings") -> "dict[str, Tensor]":
+    """Compare with the network of these sizes; angles that were left out are put in, none share their memory."""
+    import torch
+
+    from mss_models.networks.roformer.attention import RotaryPositions
+    from mss_models.networks.roformer.network import Roformer
+    from mss_models.networks.states import check_state
+
+    with torch.device("meta"):
+        expected = Roformer(settings).state_dict()
+    angles = RotaryPositions(settings.head_width).freqs
+    whole = dict(state)
+    for key in expected:
+        if key.endswith(f"{_ANGLES}freqs"):
+            whole[key] = state.get(key, angles).clone()
+    check_state(expected, whole)
+    return whole
