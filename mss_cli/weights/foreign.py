@@ -8,13 +8,26 @@ from typing import Final
 from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
-from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, roformer, tdc_unet
+from mss_cli.weights.families import (
+    deep_salience,
+    demucs,
+    demucs_bag,
+    open_unmix,
+    roformer,
+    scnet,
+    tdc_unet,
+    tfc_tdf_v3,
+)
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.demucs_bag import BagFile, read_bag_file
+from mss_cli.weights.families.training_yaml import beside
+from mss_cli.weights.families.yaml_checkpoint import bare_keys
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
 
-FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "deep-salience")
+FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "tfc-tdf-v3", "scnet", "deep-salience")
+# Those with a YAML file beside the checkpoint.
+_WITH_YAML: Final = {roformer.NAME: roformer, tfc_tdf_v3.NAME: tfc_tdf_v3, scnet.NAME: scnet}
 # Part of the names of what was made before; raised when the readers make something else.
 _VERSION: Final = 1
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
@@ -67,8 +80,8 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     bag = read_bag_file(path) if path.suffix in demucs_bag.SUFFIXES else None
     parts = bag.parts if bag is not None else open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
     kind = family or _family(parts[0].path)
-    if kind == roformer.NAME:
-        parts = roformer.parts_of(parts[0].path)
+    if kind in _WITH_YAML:
+        parts = [parts[0], Part(beside(parts[0].path))]
     hashes = [file_sha256(part.path) for part in parts]
     said = "" if bag is None else f" {bag.weights} {bag.segment_seconds}"
     mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}{said}".encode()).hexdigest()
@@ -97,13 +110,13 @@ def is_ours(path: Path) -> bool:
     if path.suffix != SUFFIX:
         return not start.startswith((b"PK", b"\x80", b"\x1f\x8b", _HDF5))
     said, keys = _header(path)
-    return not (said.get("klass") or roformer.fits(keys))
+    return not (said.get("klass") or _with_yaml(keys))
 
 
 def _family(path: Path) -> str:
     """Find out by the contents, without running any of them."""
     if path.suffix == SUFFIX:
-        return roformer.NAME if roformer.fits(_header(path)[1]) else "demucs"
+        return _with_yaml(_header(path)[1]) or "demucs"
     if path.name.endswith(".gz"):
         return "demucs"
     with path.open("rb") as file:
@@ -114,9 +127,9 @@ def _family(path: Path) -> str:
     content = load_safely(path)
     if isinstance(content, tuple | list) or demucs.fits(content):
         return "demucs"
-    inner = roformer.unwrapped(content)
-    if isinstance(inner, Mapping) and roformer.fits([key for key in inner if isinstance(key, str)]):
-        return roformer.NAME
+    found = _with_yaml(bare_keys(content))
+    if found is not None:
+        return found
     if isinstance(content, Mapping):
         keys = {key: value for key, value in content.items() if isinstance(key, str)}
         for name, fits in (("open-unmix", open_unmix.fits), ("tdc-unet", tdc_unet.fits)):
@@ -125,14 +138,19 @@ def _family(path: Path) -> str:
     raise refuse(path, "its family is not known", hint=f"name it with `--architecture`: {', '.join(FAMILIES)}")
 
 
+def _with_yaml(keys: Sequence[str]) -> str | None:
+    """Find the family of a state dict among those with a YAML file beside it."""
+    return next((name for name, family in _WITH_YAML.items() if family.fits(keys)), None)
+
+
 def _read(family: str, parts: Sequence[Part], model: Published | None) -> Contents:
     stems = () if model is None else model.stems
     if family == "open-unmix":
         return open_unmix.read(parts, stems)
     if family == "tdc-unet":
         return tdc_unet.read(parts, stems)
-    if family == roformer.NAME:
-        return roformer.read(parts, stems)
+    if family in _WITH_YAML:
+        return _WITH_YAML[family].read(parts, stems)
     if family == "deep-salience":
         return deep_salience.read(parts, stems)
     if model is None:

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 
 from mss_cli.errors import WeightsError
 
-Family = Literal["open-unmix", "demucs", "tdc-unet", "roformer", "deep-salience"]
+Family = Literal["open-unmix", "demucs", "tdc-unet", "roformer", "tfc-tdf-v3", "scnet", "deep-salience"]
 _DATA: Final = "published.toml"
 _SCORE_WORDS = ("kind", "dataset", "source", "against")
 

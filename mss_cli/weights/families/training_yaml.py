@@ -62,6 +62,14 @@ class Section:
             raise self._refusal(key, "no list of whole numbers")
         return list(value)
 
+    def numbers(self, key: str, default: Sequence[float]) -> list[float]:
+        """Give a list of numbers."""
+        value = self.values.get(key, default)
+        kinds = (int, float)
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) in kinds for one in value):
+            raise self._refusal(key, "no list of numbers")
+        return [float(one) for one in value]
+
     def names(self, key: str) -> list[str]:
         """Give a list of names; empty if there is none."""
         value = self.values.get(key) or []

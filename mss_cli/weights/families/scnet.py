@@ -1,0 +1,108 @@
+"""SCNet, plain and masked: a state dict, and the YAML file it was published with beside it.
+
+Keys, shapes and the meaning of the YAML file: github.com/starrytong/SCNet and
+github.com/ZFTurbo/Music-Source-Separation-Training.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.training_yaml import TrainingYaml
+from mss_cli.weights.families.yaml_checkpoint import check_keys, checkpoint_and_yaml, read_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mss_models.networks.scnet.settings import ScnetSettings
+
+NAME: Final = "scnet"
+_MARKS: Final = ("encoder.0.SDlayer.convs.0.weight", "separation_net.dp_modules.0.lstm_layers.0.weight_ih_l0")
+_MASKED: Final = "mask_layer.0.weight"
+_MEANT: Final = (
+    *("sources", "audio_channels", "dims", "nfft", "hop_size", "win_size", "normalized", "band_SR", "band_stride"),
+    *("band_kernel", "conv_depths", "compress", "conv_kernel", "num_dplayer", "expand"),
+)
+
+
+def fits(keys: Iterable[str]) -> bool:
+    """Tell by its keys whether a state dict is one of these."""
+    known = set(keys)
+    return all(mark in known for mark in _MARKS)
+
+
+def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
+    """Read a checkpoint with its YAML file.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Both, or the checkpoint alone, with the YAML file beside it.
+    stems : tuple of str
+        Those expected, in their order; any if empty.
+
+    Raises
+    ------
+    WeightsError
+        If a file is of another kind, or they do not go together.
+    """
+    from mss_models.errors import StateMismatch
+    from mss_models.networks.scnet.configurations import scnet_values
+    from mss_models.networks.states import check_state
+
+    path, file = checkpoint_and_yaml(parts)
+    state = read_state(path)
+    if not fits(state):
+        raise refuse(path, "no state dict of SCNet")
+    try:
+        settings = _settings(file, masked=_MASKED in state)
+        check_state(_expected(settings), state)
+    except (StateMismatch, ValueError) as error:
+        raise refuse(path, f"{error} (sizes: {file.path.name})") from error
+    if stems and settings.stems != stems:
+        raise refuse(file.path, f"stems {', '.join(settings.stems)} instead of {', '.join(stems)}")
+    inside = {f"network.{key}": tensor for key, tensor in state.items()}
+    return Contents(NAME, dict(scnet_values(settings)), inside, settings.stems, settings.sample_rate)
+
+
+def _expected(settings: "ScnetSettings") -> "dict[str, Tensor]":
+    import torch
+
+    from mss_models.networks.scnet.network import Scnet
+
+    with torch.device("meta"):
+        return dict(Scnet(settings).state_dict())
+
+
+def _settings(file: TrainingYaml, *, masked: bool) -> "ScnetSettings":
+    """Read the sizes."""
+    from mss_models.networks.scnet.settings import Bands, ScnetSettings
+
+    model = file.model
+    check_keys(model, _MEANT)
+    rate, size = file.audio.integer("sample_rate", 44_100), model.integer("nfft", 4096)
+    if model.integer("win_size", size) != size:
+        raise refuse(file.path, "its window is shorter than its transform, which is not known here")
+    bands = Bands()
+    return ScnetSettings(
+        stems=file.stems(len(model.names("sources")) or 4),
+        sample_rate=rate,
+        channels=model.integer("audio_channels", 2),
+        segment_samples=file.segment_samples(model.integer("hop_size", 1024), default=11 * rate),
+        n_fft=size,
+        hop_length=model.integer("hop_size", 1024),
+        unitary=model.flag("normalized", True),
+        normalization="deviation" if file.inference.flag("normalize", False) else "none",
+        masked=masked,
+        widths=tuple(model.integers("dims", (4, 32, 64, 128))),
+        bands=Bands(
+            shares=tuple(model.numbers("band_SR", bands.shares)),
+            strides=tuple(model.integers("band_stride", bands.strides)),
+            kernels=tuple(model.integers("band_kernel", bands.kernels)),
+            depths=tuple(model.integers("conv_depths", bands.depths)),
+        ),
+        compression=model.integer("compress", 4),
+        kernel=model.integer("conv_kernel", 3),
+        dual_paths=model.integer("num_dplayer", 6),
+        expansion=model.integer("expand", 1),
+    )
