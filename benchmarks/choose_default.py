@@ -32,6 +32,11 @@ DESIGNS: dict[str, tuple[str, ...]] = {
     "thin-even": (f"{SETTINGS}channels_by_scale=[32, 64, 96]", f"{SETTINGS}level=segment"),
     "tapered-even": (f"{SETTINGS}channels_by_scale=[32, 80, 160]", f"{SETTINGS}level=segment"),
     "long-hop": (f"{SETTINGS}hop_length=2048", f"{SETTINGS}channels_by_scale=[72, 128, 184]"),
+    "long-even": (
+        f"{SETTINGS}hop_length=2048",
+        f"{SETTINGS}channels_by_scale=[48, 96, 144]",
+        f"{SETTINGS}level=segment",
+    ),
 }
 # What the songs and the examples are made like; "trial" is the middle setting of both.
 SONG_ARMS: dict[str, tuple[str, ...]] = {
