@@ -1,11 +1,15 @@
 """`--engine ray` on a cluster of two nodes on this machine."""
 
 import json
+import os
+import signal
+import time
 from importlib.util import find_spec
 
+import psutil
 import pytest
 
-from batch_runs import BatchRun, files_below, whole_tracks, write_broken
+from batch_runs import BatchRun, files_below, gone, whole_tracks, write_broken
 from signals import write_music
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -56,6 +60,25 @@ def test_a_node_killed_in_the_middle_costs_no_track(cluster, tmp_path):
     assert len(started) == len(tracks) + len(again)
     assert all(started.count(event["path"]) > 1 for event in again)
     assert files_below(tmp_path / "out") == whole_tracks(*tracks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_ends_the_run_and_its_actors_and_leaves_nothing(cluster, tmp_path, number):
+    for name in range(2):
+        write_music(tmp_path / "in" / f"{name}.wav", seconds=60.0, seed=name)
+    with start(cluster, tmp_path / "in", tmp_path / "out", "--jobs", "2", "--segment-seconds", "1") as run:
+        for _ in range(2):
+            run.until("track_started")
+        actors = [process for process in psutil.process_iter() if "WorkerActor" in process.name()]
+        sent = time.monotonic()
+        os.killpg(run.process.pid, number)  # as a terminal does
+        assert run.end() == -number
+        print(f"{number.name}: the run ended {time.monotonic() - sent:.1f} s later")  # noqa: T201 - seen with `-s`
+    assert len(actors) == 2
+    assert gone(actors)
+    assert run.seen[-1]["exit_code"] == 128 + number
+    assert run.of_kind("track_failed") == []
+    assert files_below(tmp_path / "out") == []
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capsys):
