@@ -15,6 +15,7 @@ from mss_models.errors import ShapeError
 from mss_models.networks.tdc_unet import TdcUnet, TdcUnetShape
 from mss_models.networks.tdc_unet_separator import TdcUnetSeparator, TdcUnetSettings
 from mss_models.stft import StftSettings
+from parity_rows import ParityRow
 from separators import check_separator
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "checkpoints"
@@ -47,29 +48,43 @@ def published(folder, number):
     return separator
 
 
+def row(network, configuration, against, actual, expected):
+    parameters = sum(one.numel() for one in network.parameters())
+    difference = float(np.abs(actual - expected).max() / np.abs(expected).max())
+    return ParityRow("U-Net of ISMIR 2020", configuration, against, parameters, difference)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_network_gives_the_published_answers(shared, number):
+def test_the_network_gives_the_published_answers(shared, number, record_property):
     known = np.load(shared / "unet-cac-tdc17-vocals" / "known_net.npz")
+    network = published(shared, number).network.eval()
     with torch.no_grad():
-        output = published(shared, number).network.eval()(torch.from_numpy(known["net_in"]))
+        output = network(torch.from_numpy(known["net_in"]))
     expected = torch.from_numpy(known[f"net_out_top{number}"])
+    found = row(network, f"published, top {number}: network", "original code", output.numpy(), expected.numpy())
+    found.record(record_property)
     assert_close(output, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(
     "number", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_the_signal_way_gives_the_published_answers(shared, number):
+def test_the_signal_way_gives_the_published_answers(shared, number, record_property):
     folder = shared / "unet-cac-tdc17-vocals"
     mixture, _ = soundfile.read(folder / "input_2s.flac", dtype="float32", always_2d=True)
-    vocals = published(shared, number).separate(torch.from_numpy(mixture.T.copy())[None])
+    separator = published(shared, number)
+    vocals = separator.separate(torch.from_numpy(mixture.T.copy())[None])
     expected = np.load(folder / f"known_e2e_top{number}.npz")["vocals"]
+    label = f"published, top {number}: 2 s of audio"
+    row(separator, label, "original code", vocals[0, 0].T.numpy(), expected).record(record_property)
     # Another STFT than the original's: 2e-5 is what its page asks for.
     np.testing.assert_allclose(vocals[0, 0].T.numpy(), expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("tfc_tdf_17", TFC17), ("tfc_tdf_large", LARGE)])
-def test_networks_with_linear_layers_give_the_known_answers_and_have_the_published_keys(shared, name, settings):
+def test_networks_with_linear_layers_give_the_known_answers_and_have_the_published_keys(
+    shared, name, settings, record_property
+):
     tools, network = formula(shared), TdcUnet(settings.shape).eval()
     rows = (shared / "formula-weights" / f"{name}.keys.txt").read_text().splitlines()
     assert {row.split("\t")[0].removeprefix("module.") for row in rows} == set(network.state_dict())
@@ -79,6 +94,7 @@ def test_networks_with_linear_layers_give_the_known_answers_and_have_the_publish
     with torch.no_grad():
         output = network(torch.from_numpy(planes))
     expected = torch.from_numpy(np.load(shared / "formula-weights" / f"{name}.npz")["net_out"])
+    row(network, name, "original code", output.numpy(), expected.numpy()).record(record_property)
     assert_close(output, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 

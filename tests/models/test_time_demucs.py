@@ -24,6 +24,7 @@ from mss_models.networks.demucs.time import TimeDemucs
 from mss_models.networks.demucs.time_separator import TimeDemucsSeparator
 from mss_models.networks.demucs.time_settings import TimeSettings
 from mss_models.presets import SHIPPED
+from parity_rows import ParityRow
 from separators import check_separator
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -69,7 +70,7 @@ def prepared(separator, precision="fp32"):
 
 @needs_formula
 @pytest.mark.slow
-def test_the_published_size_gives_the_package_s_output():
+def test_the_published_size_gives_the_package_s_output(record_property):
     network = TimeDemucs(read_time(SHIPPED["demucs-v3"].settings)).eval()
     keys = [line.split("\t")[0] for line in (FORMULA / "demucs_time.keys.txt").read_text().splitlines()]
     assert set(network.state_dict()) == set(keys)
@@ -79,7 +80,14 @@ def test_the_published_size_gives_the_package_s_output():
         estimate = network(torch.from_numpy(signal.T.copy())[None])[0]
     with np.load(FORMULA / "demucs_time_forward_1s.npz") as answers:
         answer = torch.from_numpy(answers["out"])
-    assert float((estimate - answer).abs().max() / answer.abs().max()) < 1e-5
+    difference = float((estimate - answer).abs().max() / answer.abs().max())
+    parameters = sum(one.numel() for one in network.parameters())
+    ParityRow(
+        *("Demucs in the time domain", "demucs-v3, published size", "demucs 4.1.0, known answer"),
+        parameters,
+        difference,
+    ).record(record_property)
+    assert difference < 1e-5
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("demucs-v3", 133_753_064), ("demucs-v2", 265_679_496)])

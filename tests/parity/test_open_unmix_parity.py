@@ -15,6 +15,7 @@ from mss_models.networks.open_unmix.separator import OpenUnmixSettings
 from mss_models.presets import shipped
 from mss_models.stft import StftSettings
 from open_unmix_peer import build_ours, build_peer, peer_model, randomize
+from parity_rows import ParityRow
 
 FOUR = ("vocals", "drums", "bass", "other")
 STEREO = OpenUnmixSettings(FOUR, 44_100, 2, StftSettings(256, 64), 80, hidden_size=48)
@@ -45,8 +46,14 @@ def music(channels: int, samples: int, *, seed: int = 0) -> torch.Tensor:
     return (signal / signal.abs().max())[None]
 
 
+def row(network, case, against, actual, expected):
+    parameters = sum(one.numel() for one in network.parameters())
+    difference = float((actual - expected).abs().max() / expected.abs().max())
+    return ParityRow("Open-Unmix", case, against, parameters, difference)
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_estimates_are_those_of_the_package(case):
+def test_estimates_are_those_of_the_package(case, record_property):
     settings = CASES[case]
     peer = build_peer(settings)
     ours = build_ours(settings, peer)
@@ -54,18 +61,21 @@ def test_estimates_are_those_of_the_package(case):
     # The package rounds more: its filter works in single precision, on small differences of large products.
     expected = peer.double()(mixture.double())
     actual = ours.separate(mixture).double()
+    against = "openunmix 1.3.0, in double precision"
+    row(ours, case, against, actual, expected).record(record_property)
     assert_close(actual, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_estimates_are_those_of_the_package_in_single_precision(case):
+def test_estimates_are_those_of_the_package_in_single_precision(case, record_property):
     settings = CASES[case]
     peer = build_peer(settings)
     mixture = music(settings.channels, settings.stft.hop_length * 400)
     expected = peer(mixture.clone())
-    assert_close(
-        build_ours(settings, peer).separate(mixture), expected, rtol=0, atol=1e-5 * float(expected.abs().max())
-    )
+    ours = build_ours(settings, peer)
+    actual = ours.separate(mixture)
+    row(ours, case, "openunmix 1.3.0", actual, expected).record(record_property)
+    assert_close(actual, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("remainder", [1, 30, 63])

@@ -18,6 +18,7 @@ from mss_models.networks.demucs.doubling import double_rate, halve_rate
 from mss_models.networks.demucs.published_time import published_time, second_version
 from mss_models.networks.demucs.time import TimeDemucs
 from mss_models.networks.demucs.time_separator import TimeDemucsSeparator
+from parity_rows import ParityRow
 
 FOUR = ["drums", "bass", "other", "vocals"]
 # What version 2 was, but for its context.
@@ -87,23 +88,30 @@ def difference(estimate, answer):
     return float((estimate - answer).abs().max() / answer.abs().max())
 
 
+def row(network, case, found):
+    parameters = sum(one.numel() for one in network.parameters())
+    return ParityRow("Demucs in the time domain", case, "demucs 4.1.0", parameters, found)
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_our_network_is_the_package_s(case, record_property):
     ours, theirs, signal = both(case)
     assert sum(one.numel() for one in ours.parameters()) == sum(one.numel() for one in theirs.parameters())
     with torch.no_grad():
         found = difference(ours(signal), theirs(signal))
-    record_property("difference", found)
+    row(ours, case, found).record(record_property)
     assert found < 1e-5
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_what_separates_is_the_package_s_too(case):
+def test_what_separates_is_the_package_s_too(case, record_property):
     ours, theirs, signal = both(case)
     ours.prepare(torch.device("cpu"), "fp32")
     with torch.no_grad():
         answer = theirs(signal)
-    assert difference(ours.separate(signal), answer) < 1e-5
+    found = difference(ours.separate(signal), answer)
+    row(ours, f"{case}; as `separate` runs it", found).record(record_property)
+    assert found < 1e-5
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(64, 133_753_064), (48, 75_274_560)])
