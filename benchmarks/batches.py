@@ -46,6 +46,8 @@ class Usage:
         self.seconds = time.monotonic() - started
         watcher.join()
         self.parent_mebibytes = usage.ru_maxrss / 1024
+        # Of its workers too; other work on the machine hardly changes it.
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
         if status:
             raise SystemExit(f"error: the command failed with status {status}")
 
@@ -68,8 +70,11 @@ def by_jobs(arguments: argparse.Namespace) -> None:
     total = arguments.files * arguments.seconds
     cores = len(os.sched_getaffinity(0))
     print(f"{arguments.model}, {total:.0f} s of audio, {cores} cores\n")
-    print("| files | jobs | threads | wall s | audio s per s | against the first | peak of all, MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| files | jobs | threads | wall s | audio s per s | against the first | CPU s | audio s per CPU s "
+        "| peak of all, MiB |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         for files in (arguments.files, 1):
             songs = Path(name) / f"songs{files}"
@@ -83,15 +88,16 @@ def by_jobs(arguments: argparse.Namespace) -> None:
                 first = first or usage.seconds
                 print(
                     f"| {files} of {total / files:g} s | {jobs} | {cores // jobs} | {usage.seconds:.1f} "
-                    f"| {total / usage.seconds:.1f} | {first / usage.seconds:.2f} | {usage.peak_mebibytes:.0f} |",
+                    f"| {total / usage.seconds:.1f} | {first / usage.seconds:.2f} | {usage.cpu_seconds:.1f} "
+                    f"| {total / usage.cpu_seconds:.1f} | {usage.peak_mebibytes:.0f} |",
                     flush=True,
                 )
 
 
 def by_number(arguments: argparse.Namespace) -> None:
     """Show that memory does not grow with the number of files."""
-    print("| files | jobs | parent's peak, MiB | peak of all, MiB | wall s | files per s |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| files | jobs | parent's peak, MiB | peak of all, MiB | wall s | files per s | CPU ms per file |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for files in arguments.numbers:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
             write_songs(Path(name) / "songs", files=files, seconds=0.05)
@@ -99,7 +105,7 @@ def by_number(arguments: argparse.Namespace) -> None:
             usage = Usage([*command, "--jobs", str(arguments.jobs), "--threads", "1"])
             print(
                 f"| {files} | {arguments.jobs} | {usage.parent_mebibytes:.0f} | {usage.peak_mebibytes:.0f} "
-                f"| {usage.seconds:.1f} | {files / usage.seconds:.1f} |",
+                f"| {usage.seconds:.1f} | {files / usage.seconds:.1f} | {1e3 * usage.cpu_seconds / files:.1f} |",
                 flush=True,
             )
 
