@@ -95,7 +95,7 @@ def main() -> int:
         for number in range(arguments.kills + 1):
             last = number == arguments.kills
             # Skipped tracks are events, too: the instants spread over looking, loading and separating.
-            limit = None if last else len(known) + rng.randrange(1, 2 * arguments.files // (arguments.kills + 1) + 10)
+            limit = None if last else len(known) + rng.randrange(1, 4 * arguments.files // (arguments.kills + 1) + 10)
             begun, status = run(command, kill_after_events=limit, wait_seconds=rng.uniform(0, 0.3))
             time.sleep(1.0)  # workers of a killed run leave by themselves
             again = begun & known.keys()
