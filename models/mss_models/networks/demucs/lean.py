@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_models.networks.demucs.affine import Affine
 from mss_models.networks.demucs.branch_layers import DecoderLayer, EncoderLayer
 from mss_models.networks.demucs.hybrid import HybridDemucs, Moments, standardise
 from mss_models.networks.demucs.lean_layers import LeanDecoder, LeanEncoder
 from mss_models.networks.demucs.lean_transformer import LeanTransformer
 from mss_models.networks.demucs.spectrum import OUTSIDE, demucs_spectrum
 from mss_models.stft import istft
-
-_Affine = tuple[Tensor, Tensor]
 
 # Levels that stay in float32: their errors are 4.5 dB of the output's, their time is short.
 _FINE_ENCODERS = 2
@@ -53,8 +52,8 @@ class LeanHybridDemucs:
             table = network.freq_emb().detach() * network.settings.frequency_embedding  # (channel, bin, 1)
             self._embedding = table.permute(1, 2, 0).contiguous()  # (bin, 1, channel)
         self._transformer: LeanTransformer | None = None
-        self._up: tuple[_Affine, _Affine] | None = None
-        self._down: tuple[_Affine, _Affine] | None = None
+        self._up: tuple[Affine, Affine] | None = None
+        self._down: tuple[Affine, Affine] | None = None
         if network.crosstransformer is not None:
             self._transformer = LeanTransformer(network.crosstransformer, dtype)
             if network.resampled:
@@ -121,10 +120,10 @@ class LeanHybridDemucs:
         """Let the branches attend to each other."""
         planes, line = planes.to(self._dtype), line.to(self._dtype)
         if self._up is not None:
-            planes, line = functional.linear(planes, *self._up[0]), functional.linear(line, *self._up[1])
+            planes, line = self._up[0](planes), self._up[1](line)
         planes, line = (part.to(self._dtype) for part in transformer(planes, line))
         if self._down is not None:
-            planes, line = functional.linear(planes, *self._down[0]), functional.linear(line, *self._down[1])
+            planes, line = self._down[0](planes), self._down[1](line)
         return planes.contiguous(), line.contiguous()
 
     def _write(self, estimates: Tensor, planes: Tensor, moments: Moments) -> None:
@@ -150,14 +149,14 @@ def _dtype(level: int, fine: int, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if level < fine else dtype
 
 
-def _pair(layer: nn.Conv1d, layer_t: nn.Conv1d, dtype: torch.dtype) -> tuple[_Affine, _Affine]:
+def _pair(layer: nn.Conv1d, layer_t: nn.Conv1d, dtype: torch.dtype) -> tuple[Affine, Affine]:
     return _affine(layer, dtype), _affine(layer_t, dtype)
 
 
-def _affine(layer: nn.Conv1d, dtype: torch.dtype) -> _Affine:
+def _affine(layer: nn.Conv1d, dtype: torch.dtype) -> Affine:
     if layer.bias is None:
         raise TypeError("the layer has no bias")
-    return layer.weight.detach()[:, :, 0].to(dtype), layer.bias.detach().to(dtype)
+    return Affine(layer.weight[:, :, 0], layer.bias, dtype)
 
 
 def _encoder(layer: nn.Module) -> EncoderLayer:

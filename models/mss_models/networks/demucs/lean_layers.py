@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_models.networks.demucs.affine import Affine
 from mss_models.networks.demucs.branch_layers import DecoderLayer, EncoderLayer, LayerShape
 from mss_models.networks.demucs.lean_branch import LeanBranch, gate
 from mss_models.networks.demucs.residual_branch import ResidualBranch
@@ -66,7 +67,10 @@ class LeanEncoder:
         if layer.bare:
             return
         self._norm1, self._norm2 = _Norm(layer.norm1), _Norm(layer.norm2)
-        self._gate = _filter(layer.rewrite, layer.shape, dtype)
+        weight, bias = _filter(layer.rewrite, layer.shape, torch.float32)
+        if bias is None:
+            raise TypeError("a gated convolution has a bias")
+        self._gate = Affine(weight.flatten(1), bias, dtype)
         self._residual = None if layer.dconv is None else _Residual(layer.dconv, dtype)
 
     def __call__(self, signal: Tensor, other: Tensor | None = None) -> Tensor:
@@ -86,9 +90,7 @@ class LeanEncoder:
         inner = _activate(self._norm1(inner), self._shape)
         if self._residual is not None:
             inner = self._residual.add_to(inner)
-        weight, bias = self._gate
-        doubled = functional.linear(inner, weight.flatten(1), bias)
-        return gate(self._norm2(doubled))
+        return gate(self._norm2(self._gate(inner)))
 
 
 class LeanDecoder:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_models.networks.demucs.affine import Affine
 from mss_models.networks.demucs.cross_transformer import Attention, CrossTransformer, TransformerLayer
 from mss_models.networks.demucs.lean_branch import centre
 from mss_models.networks.demucs.positions import line_positions, plane_positions
@@ -71,19 +72,18 @@ class _Layer:
     def __call__(self, steps: Tensor, other: Tensor) -> Tensor:
         """Map float32 (batch, step, width) to a new tensor of the same shape."""
         width = steps.shape[-1]
-        parts = functional.linear(self._normed(steps, self._epsilons[0]), *self._asking)
+        parts = self._asking(self._normed(steps, self._epsilons[0]))
         if self._crosses:
-            asked = functional.linear(self._normed(other, self._epsilons[0]), *self._asked)
+            asked = self._asked(self._normed(other, self._epsilons[0]))
             query, key, value = parts, asked[..., :width], asked[..., width:]
         else:
             query, key, value = parts.chunk(3, dim=-1)
         found = _attend(*(torch.unflatten(part, -1, (self._heads, -1)).transpose(1, 2) for part in (query, key, value)))
-        steps = steps + functional.linear(found.transpose(1, 2).flatten(2), *self._found)
+        steps = steps + self._found(found.transpose(1, 2).flatten(2))
         normed = self._normed(steps, self._epsilons[1])
         for start in range(0, steps.shape[1], _HIDDEN_PIECE):
             part = slice(start, start + _HIDDEN_PIECE)
-            hidden = torch.ops.aten.gelu_(functional.linear(normed[:, part], *self._first))
-            steps[:, part] += functional.linear(hidden, *self._second)
+            steps[:, part] += self._second(self._first(normed[:, part], gelu=True))
         _, variance = centre(steps, (1, 2))
         gain = self._gain * (variance + self._epsilons[2]).rsqrt()  # (batch, 1, width)
         return steps.mul_(gain).add_(self._offset)
@@ -111,19 +111,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return found
 
 
-_Affine = tuple[Tensor, Tensor]
-
-
-def _folded(weight: Tensor, bias: Tensor, norm: nn.LayerNorm, dtype: torch.dtype) -> _Affine:
+def _folded(weight: Tensor, bias: Tensor, norm: nn.LayerNorm, dtype: torch.dtype) -> Affine:
     """Fold gain and offset of a norm into the product after it."""
     gain, offset = norm.weight.detach(), norm.bias.detach()
-    return (weight.detach() * gain).to(dtype), (bias.detach() + weight.detach() @ offset).to(dtype)
+    return Affine(weight.detach() * gain, bias.detach() + weight.detach() @ offset, dtype)
 
 
-def _scaled(linear: nn.Linear, scale: Tensor, dtype: torch.dtype) -> _Affine:
+def _scaled(linear: nn.Linear, scale: Tensor, dtype: torch.dtype) -> Affine:
     """Fold a scale of each output into the product before it."""
     scale = scale.detach()
-    return (linear.weight.detach() * scale[:, None]).to(dtype), (linear.bias.detach() * scale).to(dtype)
+    return Affine(linear.weight.detach() * scale[:, None], linear.bias.detach() * scale, dtype)
 
 
 def _known(layer: nn.Module) -> TransformerLayer:
