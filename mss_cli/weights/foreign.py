@@ -17,6 +17,7 @@ from mss_cli.weights.families import (
     scnet,
     tdc_unet,
     tfc_tdf_v3,
+    x_umx,
 )
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.demucs_bag import BagFile, read_bag_file
@@ -127,6 +128,8 @@ def _family(path: Path) -> str:
     content = load_safely(path)
     if isinstance(content, tuple | list) or demucs.fits(content):
         return "demucs"
+    if x_umx.fits(content):
+        return "open-unmix"
     found = _with_yaml(bare_keys(content))
     if found is not None:
         return found

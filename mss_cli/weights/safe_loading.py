@@ -15,10 +15,11 @@ from mss_cli.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Names in published checkpoints: networks of Demucs, a fraction (its segment), numbers of NumPy among notes.
+# Names in published checkpoints: networks of Demucs, a fraction (its segment), versions and numbers of NumPy in notes.
 _NETWORKS: Final = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
 _VALUES: Final = (
     "fractions.Fraction",
+    "torch.torch_version.TorchVersion",
     "numpy.dtype",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",

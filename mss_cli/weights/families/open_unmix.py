@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from mss_cli.weights.families import x_umx
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.safe_loading import load_safely, tensors
 
@@ -47,7 +48,7 @@ def role_of(path: Path) -> str:
 
 
 def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
-    """Join the state dicts of the stems.
+    """Join the state dicts of the stems, or read the one file of a crossed network (X-UMX).
 
     Parameters
     ----------
@@ -65,7 +66,10 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
 
     found = {}
     for part in parts:
-        state = tensors(load_safely(part.path), part.path)
+        content = load_safely(part.path)
+        if len(parts) == 1 and x_umx.fits(content):
+            return x_umx.read(cast("Mapping[object, object]", content), part.path, stems)
+        state = tensors(content, part.path)
         if not fits(state):
             raise refuse(part.path, "no state dict of Open-Unmix")
         found[part.role or role_of(part.path)] = published_state(state)
