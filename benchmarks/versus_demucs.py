@@ -5,8 +5,9 @@
     OMP_NUM_THREADS=1 PYTHONPATH=peers python benchmarks/versus_demucs.py --arms package unblend fp32 bf16
 
 Each arm runs in a process of its own, one after the other, in turns: the package as it is, its rival's network, not
-compiled, ours in fp32 and in bf16, both with the allocator as the command sets it. Weights are random and seeded, one segment of the model's length; speed
-does not depend on them. The error is that of an arm against the package's output, in decibels of its energy.
+compiled, ours in fp32 and in bf16, both with the allocator as the command sets it. Weights are random and seeded, one
+segment of the model's length; speed does not depend on them. The error is that of an arm against the package's output,
+in decibels of its energy.
 """
 
 import argparse
