@@ -6,13 +6,13 @@ network.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mss_cli.weights.families.contents import Contents, Part, refuse
-from mss_cli.weights.families.training_yaml import SUFFIXES, Section, TrainingYaml, beside, read_training_yaml
-from mss_cli.weights.safe_loading import load_safely, tensors
+from mss_cli.weights.families.training_yaml import TrainingYaml
+from mss_cli.weights.families.yaml_checkpoint import check_keys, checkpoint_and_yaml, read_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from mss_models.networks.roformer.settings import RoformerSettings
 
 NAME: Final = "roformer"
-_SAFETENSORS: Final = ".safetensors"
-# Where a state dict lies in what others save around it, and what they put before its keys.
-_INNER: Final = ("state_dict", "model_state_dict", "state")
+# What others put before the keys.
 _PREFIX: Final = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
 _MARKS: Final = ("band_split.to_features.0.0.gamma", "mask_estimators.0.to_freqs.0.0.0.weight")
 _FINAL_NORM: Final = "final_norm.gamma"
@@ -47,26 +45,6 @@ def fits(keys: Iterable[str]) -> bool:
     return all(mark in bare for mark in _MARKS)
 
 
-def unwrapped(content: object) -> object:
-    """Give the state dict in what was saved around it, or what was given."""
-    if isinstance(content, Mapping):
-        for name in _INNER:
-            if isinstance(content.get(name), Mapping):
-                return content[name]
-    return content
-
-
-def parts_of(path: Path) -> list[Part]:
-    """Give a checkpoint and the YAML file beside it.
-
-    Raises
-    ------
-    WeightsError
-        If there is none.
-    """
-    return [Part(path), Part(beside(path))]
-
-
 def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     """Read a checkpoint with its YAML file.
 
@@ -86,10 +64,8 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     from mss_models.errors import StateMismatch
     from mss_models.networks.roformer.configurations import roformer_values
 
-    path = next((part.path for part in parts if part.path.suffix not in SUFFIXES), parts[0].path)
-    said = next((part.path for part in parts if part.path.suffix in SUFFIXES), None)
+    path, file = checkpoint_and_yaml(parts)
     state = _state(path)
-    file = read_training_yaml(said or beside(path))
     try:
         settings = _settings(file, mel=_FINAL_NORM not in state)
         whole = _checked(state, settings)
@@ -103,8 +79,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
 
 def _state(path: Path) -> "dict[str, Tensor]":
     """Read the weights under the keys of our network."""
-    content = _from_safetensors(path) if path.suffix == _SAFETENSORS else unwrapped(load_safely(path))
-    state = {_PREFIX.sub("", key): tensor for key, tensor in tensors(content, path).items()}
+    state = {_PREFIX.sub("", key): tensor for key, tensor in read_state(path).items()}
     if not fits(state):
         raise refuse(path, "no state dict of BS-RoFormer or Mel-Band RoFormer")
     if not any(key.startswith("layers.0.0.") for key in state):
@@ -118,22 +93,12 @@ def _one_lower(found: re.Match[str]) -> str:
     return f"{found[1]}{int(found[2]) - 1}."
 
 
-def _from_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise refuse(path, f"no file of safetensors ({error})") from error
-
-
 def _settings(file: TrainingYaml, *, mel: bool) -> "RoformerSettings":
     """Read the sizes."""
     from mss_models.networks.roformer.settings import PUBLISHED_MEL_BANDS, PUBLISHED_WIDTHS, RoformerSettings
 
     model = file.model
-    _check_keys(model)
+    check_keys(model, (*_MEANT, *_UNMINDED))
     if ("num_bands" in model.values) != mel:
         kinds = ("BS-RoFormer", "Mel-Band RoFormer")
         raise refuse(file.path, f"is of a {kinds[not mel]}, the weights are of a {kinds[mel]}")
@@ -169,12 +134,6 @@ def _settings(file: TrainingYaml, *, mel: bool) -> "RoformerSettings":
         attention_dropout=model.number("attn_dropout", 0.0),
         feed_forward_dropout=model.number("ff_dropout", 0.0),
     )
-
-
-def _check_keys(model: Section) -> None:
-    for key in model.values:
-        if key not in _MEANT and key not in _UNMINDED:
-            raise refuse(model.path, f"its `model.{key}` is not known here: it may mean another network")
 
 
 def _checked(state: "dict[str, Tensor]", settings: "RoformerSettings") -> "dict[str, Tensor]":
