@@ -109,7 +109,7 @@ class Result:
     message : str
         The last line it said.
     whole, torn : list of str
-        Its stems.
+        Its stems: as long as an input, or not.
     fresh : int
         Stems written by the second run.
     """
@@ -209,7 +209,7 @@ def attempt(tool: Tool, case: Case) -> Result:
 def tell(case: Case, tool: Tool, result: Result) -> str:
     tracks = ", ".join(f"{result.whole.count(name)} of {name}" for name in sorted(set(result.whole))) or "none"
     if result.torn:
-        tracks += f"; **torn: {len(result.torn)}**"
+        tracks += f"; **{len(result.torn)} of no input's length**"
     if result.fresh is not None:
         tracks += f"; written by the second run: {result.fresh}"
     message = result.message.replace("|", "\\|")
