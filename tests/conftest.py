@@ -1,6 +1,9 @@
 """What every test runs under: one thread, no network but this machine, no colour, a fixed width."""
 
+import os
 import socket
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program has it; read when torch is loaded
 
 import pytest
 import torch
