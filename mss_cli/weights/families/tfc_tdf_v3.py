@@ -42,7 +42,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     parts : sequence of Part
         Both, or the checkpoint alone, with the YAML file beside it.
     stems : tuple of str
-        Those expected, in their order; any if empty.
+        Those expected, in any order; all if empty. The file tells in which order they come.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
         check_state(_expected(settings), state)
     except (StateMismatch, ValueError) as error:
         raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    if stems and settings.stems != stems:
+    if stems and set(settings.stems) != set(stems):
         raise refuse(file.path, f"stems {', '.join(settings.stems)} instead of {', '.join(stems)}")
     inside = {f"network.{key}": tensor for key, tensor in state.items()}
     return Contents(NAME, dict(tfc_tdf_v3_values(settings)), inside, settings.stems, settings.sample_rate)
