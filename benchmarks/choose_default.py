@@ -23,22 +23,28 @@ HEAVY = (
     "{step: compression, probability: 0.3}, {step: reverb, probability: 0.2}, {step: tremolo, probability: 0.1}, "
     "{step: chorus, probability: 0.1}]"
 )
+
+
+def design(
+    *channels: int, hop: int = 1024, head: str = "shares", context: str = "gru", level: str = "absolute"
+) -> tuple[str, ...]:
+    """Settings of the network, all that differ between designs; channels from the finest scale on."""
+    named = {"channels_by_scale": list(channels), "hop_length": hop, "head": head, "context": context, "level": level}
+    return tuple(f"{SETTINGS}{name}={value}" for name, value in named.items())
+
+
 DESIGNS: dict[str, tuple[str, ...]] = {
-    "trial": (),
-    "thin": (f"{SETTINGS}channels_by_scale=[32, 64, 96]",),
-    "wide": (f"{SETTINGS}channels_by_scale=[56, 120, 184]",),
-    "no-context": (f"{SETTINGS}context=none",),
-    "masks": (f"{SETTINGS}head=mask",),
-    "thin-even": (f"{SETTINGS}channels_by_scale=[32, 64, 96]", f"{SETTINGS}level=segment"),
-    "tapered-even": (f"{SETTINGS}channels_by_scale=[32, 80, 160]", f"{SETTINGS}level=segment"),
-    "long-hop": (f"{SETTINGS}hop_length=2048", f"{SETTINGS}channels_by_scale=[72, 128, 184]"),
-    "long-even": (
-        f"{SETTINGS}hop_length=2048",
-        f"{SETTINGS}channels_by_scale=[48, 96, 144]",
-        f"{SETTINGS}level=segment",
-    ),
+    "trial": design(48, 96, 144),
+    "thin": design(32, 64, 96),
+    "wide": design(56, 120, 184),
+    "no-context": design(48, 96, 144, context="none"),
+    "masks": design(48, 96, 144, head="mask"),
+    "thin-even": design(32, 64, 96, level="segment"),
+    "tapered-even": design(32, 80, 160, level="segment"),
+    "long-hop": design(72, 128, 184, hop=2048),
+    "long-even": design(48, 96, 144, hop=2048, level="segment"),
 }
-# What the songs and the examples are made like; "trial" is the middle setting of both.
+# What the songs and the examples are made like, with the network of "trial", which has the middle setting of both.
 SONG_ARMS: dict[str, tuple[str, ...]] = {
     "random-only": ("mixing.coherent=0",),
     "coherent-only": ("mixing.coherent=1",),
@@ -48,7 +54,7 @@ SONG_ARMS: dict[str, tuple[str, ...]] = {
 
 
 def arms(pack: Path, work: Path) -> list[Arm]:
-    chosen = {**DESIGNS, **SONG_ARMS}
+    chosen = {**DESIGNS, **{name: (*DESIGNS["trial"], *extra) for name, extra in SONG_ARMS.items()}}
     return [Arm(name, "subband44", partial(changes, pack, work, extra)) for name, extra in chosen.items()]
 
 
@@ -58,7 +64,10 @@ def changes(pack: Path, work: Path, extra: tuple[str, ...], seed: int, updates: 
     return [
         f"data.train=[{songs}]", f"data.valid=[{valid}]", f"data.valid_examples={VALID_EXAMPLES}",
         f"data.cache={work / 'cache'}", "data.workers=0", f"training.seed={seed}", f"training.steps={updates}",
-        "training.validate_steps=1000000", "optimizer.warmup_steps=50", *extra,
+        "training.validate_steps=1000000", "training.ema=0.995", "optimizer.schedule=cosine",
+        "optimizer.warmup_steps=50", "augmentation.track=[{step: stem-dropout, probability: 0.08}]",
+        "augmentation.stem=[{step: gain}, {step: equaliser, probability: 0.5}, {step: channel-swap}, {step: polarity}]",
+        "network.settings.segment_frames=256", *extra,
     ]  # fmt: skip
 
 

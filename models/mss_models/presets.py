@@ -143,10 +143,12 @@ SHIPPED: Mapping[str, Configuration] = {
             "sample_rate": 44_100,
             "channels": 2,
             "n_fft": 4096,
-            "hop_length": 1024,
+            "hop_length": 2048,
             "bins": 1536,  # 16.5 kHz
             "head": "shares",
-            "segment_frames": 256,
+            "level": "segment",
+            "channels_by_scale": [72, 128, 184],
+            "segment_frames": 128,
         },
     ),
     # As published: a published file says itself which sizes it has.

@@ -243,7 +243,7 @@ def test_bf16_is_40_db_from_fp32_at_the_shipped_size(head, context):
 def test_the_shipped_separator_is_small_and_cheap():
     made = build("subband-unet", shipped("subband44").settings)
     assert isinstance(made, SubbandSeparator)
-    assert 1.1e6 < sum(weight.numel() for weight in made.parameters()) < 1.25e6
+    assert 1.8e6 < sum(weight.numel() for weight in made.parameters()) < 2e6
     assert multiply_accumulates(made.settings) < 2e9
     assert made.settings.front_end.bins * 44_100 / 4096 == pytest.approx(16_537.5)
     assert (made.sample_rate, made.channels, made.stems) == (44_100, 2, STEMS)

@@ -37,7 +37,7 @@ def test_the_recipe_makes_its_network_and_its_losses():
     network = first_network(recipe)
     assert isinstance(network, SubbandSeparator)
     assert network.stems == tuple(recipe.data.stems)
-    assert network.transform == StftSettings(4096, 1024)
+    assert network.transform == StftSettings(4096, 2048)
     assert isinstance(objective_of(recipe, network), SeparationObjective)
 
 
