@@ -18,12 +18,15 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]
 CPU_BATCH = 1
 GPU_BATCH = 8
 
+# Waiting OpenMP threads sleep instead of spinning: on a shared machine spinning cost most of the time of two threads.
+# libgomp reads it when torch is loaded, so it is set when this module is, which all that computes imports first.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def prepare_process(threads: int | None = None) -> int:
-    """Set up this process for inference; call once, before torch is imported for the first time.
+    """Set up this process for inference; call once.
 
-    Waiting OpenMP threads sleep instead of spinning (on a shared machine spinning costs more than half of the time),
-    big buffers stay with the process between segments, and denormal numbers count as zero.
+    Big buffers stay with the process between segments, and denormal numbers count as zero.
 
     Parameters
     ----------
@@ -35,7 +38,6 @@ def prepare_process(threads: int | None = None) -> int:
     int
         The threads in use.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_big_buffers()
     import torch
 
