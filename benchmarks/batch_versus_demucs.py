@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,9 +150,10 @@ def fill(folder: Path) -> None:
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
 
 
-def powerless() -> None:
-    """Take from root what lets it pass every permission."""
-    if os.geteuid() == 0:
+def ordinary(*, locked: bool) -> None:
+    """Let Ctrl-C work, which a shell takes from its background jobs; take from root what passes every permission."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if locked and os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
         libc.prctl(28, 3, 0, 0, 0)  # PR_SET_SECUREBITS, SECBIT_NOROOT and its lock
@@ -164,9 +166,10 @@ def outputs(out: Path) -> Iterator[Path]:
 
 def run(line: list[str], folder: Path, case: Case, *, stop: int | None) -> tuple[int, str]:
     """Run a command, sending a signal at the first output; give its exit status and its last line."""
-    before: Callable[[], None] | None = powerless if case.locked else None
     with (folder / "said.txt").open("w") as said:
-        process = subprocess.Popen(line, cwd=folder, stdout=said, stderr=said, preexec_fn=before)
+        process = subprocess.Popen(
+            line, cwd=folder, stdout=said, stderr=said, preexec_fn=partial(ordinary, locked=case.locked)
+        )
         while stop is not None and process.poll() is None:
             if next(outputs(folder / "out"), None) is not None:
                 os.kill(process.pid, stop)
