@@ -18,10 +18,12 @@ import torch
 from mss_models.networks.demucs.hybrid import HybridDemucs
 from mss_models.networks.demucs.published import published_hybrid
 from mss_models.networks.demucs.separator import HybridDemucsSeparator
+from parity_rows import ParityRow
 
 FOUR = ["drums", "bass", "other", "vocals"]
 SIX = [*FOUR, "guitar", "piano"]
 TRANSFORMER = {"t_layers": 3, "t_heads": 4, "segment": Fraction(3, 5), "dconv_mode": 3, "dconv_comp": 4}
+MAGNITUDES = {"cac": False, "nfft": 1024, "depth": 5}
 
 # Class, stems, options, samples.
 CASES = {
@@ -34,6 +36,25 @@ CASES = {
         *("HDemucs", FOUR),
         {"channels": 16, "dconv_mode": 0, "norm_starts": 0, "freq_emb": 0.0, "context": 0},
         20_000,
+    ),
+    "hybrid, magnitudes": ("HDemucs", FOUR, {"channels": 8, **MAGNITUDES, "wiener_iters": -1, "end_iters": -1}, 30_000),
+    "hybrid, magnitudes, phase by the filter": ("HDemucs", FOUR, {"channels": 8, **MAGNITUDES}, 30_000),
+    "hybrid, magnitudes, filtered once in two windows": (
+        *("HDemucs", FOUR),
+        {"channels": 8, **MAGNITUDES, "wiener_iters": 1, "end_iters": 1},
+        80_000,
+    ),
+    "hybrid, in two bands": ("HDemucs", FOUR, {"channels": 8, "multi_freqs": [0.3]}, 30_000),
+    "hybrid, in three bands, branches in decoders": (
+        *("HDemucs", FOUR),
+        {"channels": 8, "multi_freqs": [0.25, 0.5], "multi_freqs_depth": 3, "dconv_mode": 3},
+        20_000,
+    ),
+    "hybrid, zeros beyond the ends": ("HDemucs", FOUR, {"channels": 8, "hybrid_old": True}, 30_001),
+    "hybrid, magnitudes in bands, zeros beyond the ends": (
+        *("HDemucs", FOUR),
+        {"channels": 8, **MAGNITUDES, "multi_freqs": [0.4], "multi_freqs_depth": 1, "hybrid_old": True},
+        30_720,
     ),
     "transformer": ("HTDemucs", FOUR, {"channels": 16, "bottom_channels": 32, **TRANSFORMER}, 26_460),
     "transformer, shorter than the training": (
@@ -85,6 +106,12 @@ def mixture(samples):
     return 0.1 * torch.randn(2, 2, samples, generator=generator) + 0.01 * steps
 
 
+def row(network, name, case, against, difference):
+    parameters = sum(one.numel() for one in network.parameters())
+    kind = "Hybrid Transformer Demucs" if name == "HTDemucs" else "Hybrid Demucs"
+    return ParityRow(kind, case, against, parameters, difference)
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_our_hybrid_is_the_package_s(case, record_property):
     name, stems, options, samples = CASES[case]
@@ -98,12 +125,12 @@ def test_our_hybrid_is_the_package_s(case, record_property):
     with torch.no_grad():
         answer, estimate = theirs(signal), ours(signal)
     difference = float((estimate - answer).abs().max() / answer.abs().max())
-    record_property("difference", difference)
+    row(ours, name, case, "demucs 4.1.0", difference).record(record_property)
     assert difference < 1e-5
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_what_separates_is_the_package_s_too(case):
+def test_what_separates_is_the_package_s_too(case, record_property):
     name, stems, options, samples = CASES[case]
     theirs_kind = getattr(peer(f"demucs.{name.lower()}"), name)
     torch.manual_seed(0)
@@ -114,10 +141,12 @@ def test_what_separates_is_the_package_s_too(case):
     signal = mixture(samples)
     with torch.no_grad():
         answer = theirs(signal)
-    assert float((ours.separate(signal) - answer).abs().max() / answer.abs().max()) < 1e-5
+    difference = float((ours.separate(signal) - answer).abs().max() / answer.abs().max())
+    row(ours, name, f"{case}; as `separate` runs it", "demucs 4.1.0", difference).record(record_property)
+    assert difference < 1e-5
 
 
-def test_our_transformer_is_unblend_s():
+def test_our_transformer_is_unblend_s(record_property):
     module = without_its_init("unblend", "htdemucs")
     options = {"channels": 16, "bottom_channels": 32, **TRANSFORMER}
     torch.manual_seed(0)
@@ -127,4 +156,6 @@ def test_our_transformer_is_unblend_s():
     signal = mixture(26_460)
     with torch.no_grad():
         answer, estimate = theirs(signal), ours(signal)
-    assert float((estimate - answer).abs().max() / answer.abs().max()) < 1e-5
+    difference = float((estimate - answer).abs().max() / answer.abs().max())
+    row(ours, "HTDemucs", "transformer", "unblend 1.0.0", difference).record(record_property)
+    assert difference < 1e-5

@@ -33,6 +33,8 @@ class LayerShape:
         It sees zeros beyond the ends; if False, the result is shorter.
     rectified : bool
         ReLU instead of GELU.
+    context_in_time : bool
+        A frequency level's neighbours are those in time alone.
     """
 
     outer: int
@@ -45,6 +47,7 @@ class LayerShape:
     context: int
     context_padding: bool = True
     rectified: bool = False
+    context_in_time: bool = False
 
     def norm(self, channels: int) -> nn.Module:
         """Make a norm, or what does nothing."""
@@ -52,6 +55,8 @@ class LayerShape:
 
     def gate(self, context: int) -> nn.Module:
         """Make the convolution to twice the inner channels that a GLU halves again."""
+        if self.frequency and self.context_in_time:
+            return nn.Conv2d(self.inner, 2 * self.inner, (1, 1 + 2 * context), padding=(0, context))
         kind = nn.Conv2d if self.frequency else nn.Conv1d
         return kind(self.inner, 2 * self.inner, 1 + 2 * context, padding=context if self.context_padding else 0)
 

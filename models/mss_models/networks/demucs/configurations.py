@@ -5,12 +5,12 @@ from dataclasses import asdict, fields
 from typing import get_args
 
 from mss_models.configuration import ConfigurationError, Reader, Values
-from mss_models.networks.demucs.settings import HybridSettings, ResidualSettings, TransformerSettings
+from mss_models.networks.demucs.settings import HybridSettings, Planes, ResidualSettings, TransformerSettings
 from mss_models.networks.demucs.time_settings import Activation, Decoders, TimeSettings
 
 _INTEGERS = (
     *("sample_rate", "channels", "segment_samples", "width", "growth", "depth", "n_fft", "kernel_size", "stride"),
-    *("time_stride", "context", "norm_from", "norm_groups"),
+    *("time_stride", "context", "norm_from", "norm_groups", "wiener_iterations", "banded_levels"),
 )
 _TIME_INTEGERS = (
     *("sample_rate", "channels", "segment_samples", "width", "growth", "depth", "kernel_size", "stride", "context"),
@@ -45,6 +45,9 @@ def read_hybrid(values: Values) -> HybridSettings:
     return HybridSettings(
         stems=reader.names("stems"),
         **whole,
+        planes=reader.choice("planes", get_args(Planes), defaults.planes),
+        band_ends=_shares(reader.get("band_ends", [])),
+        mirrored_ends=reader.flag("mirrored_ends", defaults.mirrored_ends),
         frequency_embedding=reader.number("frequency_embedding", defaults.frequency_embedding),
         residual=_residual(residual or {}),
         transformer=None if transformer is None else _transformer(transformer),
@@ -53,7 +56,7 @@ def read_hybrid(values: Values) -> HybridSettings:
 
 def hybrid_values(settings: HybridSettings) -> Values:
     """Give what `read_hybrid` reads, with all keys."""
-    return {**asdict(settings), "stems": list(settings.stems)}
+    return {**asdict(settings), "stems": list(settings.stems), "band_ends": list(settings.band_ends)}
 
 
 def read_time(values: Values) -> TimeSettings:
@@ -95,6 +98,14 @@ def read_time(values: Values) -> TimeSettings:
 def time_values(settings: TimeSettings) -> Values:
     """Give what `read_time` reads, with all keys."""
     return {**asdict(settings), "stems": list(settings.stems)}
+
+
+def _shares(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list | tuple) or any(
+        isinstance(one, bool) or not isinstance(one, int | float) for one in value
+    ):
+        raise ConfigurationError(f"band_ends: expected numbers, got {value!r}")
+    return tuple(float(one) for one in value)
 
 
 def _inner(name: str, value: object) -> Values | None:

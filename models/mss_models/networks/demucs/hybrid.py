@@ -18,16 +18,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_models.networks.demucs.bands import BandedDecoder, BandedEncoder
 from mss_models.networks.demucs.branch_layers import DecoderLayer, EncoderLayer, LayerShape
 from mss_models.networks.demucs.cross_transformer import CrossTransformer
 from mss_models.networks.demucs.positions import FrequencyEmbedding
 from mss_models.networks.demucs.residual_branch import ResidualBranch, make_branch
 from mss_models.networks.demucs.settings import HybridSettings, Level
-from mss_models.networks.demucs.spectrum import demucs_signal, demucs_spectrum
+from mss_models.networks.demucs.spectrum import demucs_signal, demucs_spectrum, late_signal
 from mss_models.stft import StftSettings
+from mss_models.wiener import wiener
 
 # Added to deviations, so that silence is divided by something.
 _FLOOR = 1e-5
+# Added to the mixture's magnitudes where its phase is taken.
+_SILENCE = 1e-8
+# The filter's windows and regularisation.
+_WINDOW_FRAMES = 300
+_NOISE = 1e-10
 # Deviation that the weights of convolutions are brought near to before training.
 _WEIGHT_DEVIATION = 0.1
 
@@ -106,9 +113,12 @@ class HybridDemucs(nn.Module):
         )
         last = level.index == 0
         wide = level.planes_in * stems if last else level.planes_in
-        self.encoder.append(EncoderLayer(frequency, self._branch(level, decoder=False)))
-        up = DecoderLayer(_outer(frequency, wide), self._branch(level, decoder=True), last=last)
-        self.decoder.insert(0, up)
+        if level.index < settings.banded_levels and settings.band_ends:
+            self._add_bands(level, frequency, wide)
+        else:
+            self.encoder.append(EncoderLayer(frequency, self._branch(level, decoder=False)))
+            up = DecoderLayer(_outer(frequency, wide), self._branch(level, decoder=True), last=last)
+            self.decoder.insert(0, up)
         if not level.hybrid:
             return
         kernel, stride = settings.kernel_size, settings.stride
@@ -121,6 +131,18 @@ class HybridDemucs(nn.Module):
         self.tencoder.append(EncoderLayer(line, None if bare else self._branch(level, decoder=False), bare=bare))
         residual = None if bare else self._branch(level, decoder=True)
         self.tdecoder.insert(0, DecoderLayer(_outer(line, wide), residual, bare=bare, last=last))
+
+    def _add_bands(self, level: Level, shape: LayerShape, wide: int) -> None:
+        """Append an encoder in bands, put its decoder in front."""
+        ends = self.settings.band_ends
+        shape = replace(shape, padding=0, context_in_time=True)
+        down = [EncoderLayer(shape, self._branch(level, decoder=False)) for _ in range(len(ends) + 1)]
+        up = [
+            DecoderLayer(_outer(shape, wide), self._branch(level, decoder=True), last=True)
+            for _ in range(len(ends) + 1)
+        ]
+        self.encoder.append(BandedEncoder(down, ends))
+        self.decoder.insert(0, BandedDecoder(up, ends, last=level.index == 0))
 
     def _branch(self, level: Level, *, decoder: bool) -> ResidualBranch | None:
         return make_branch(self.settings.residual, level.planes, level=level.index, decoder=decoder)
@@ -156,13 +178,19 @@ class HybridDemucs(nn.Module):
         samples = mixture.shape[-1]
         if self.crosstransformer is not None and samples < self.settings.segment_samples:
             mixture = functional.pad(mixture, (0, self.settings.segment_samples - samples))
-        spectrum = demucs_spectrum(mixture, self.grid)  # (batch, channel, bin, frame)
-        planes, plane_moments = standardise(_as_planes(spectrum))
+        settings = self.settings
+        spectrum = demucs_spectrum(mixture, self.grid, mirrored=settings.mirrored_ends)  # (batch, channel, bin, frame)
+        planes, plane_moments = standardise(_as_planes(spectrum) if settings.planes == "complex" else spectrum.abs())
         line, line_moments = standardise(mixture)
         planes, line = self._through(planes, line)
-        stems = len(self.settings.stems)
-        spectra = plane_moments.undo(torch.unflatten(planes, 1, (stems, -1)))  # (batch, stem, plane, bin, frame)
-        signals = demucs_signal(_as_spectrum(spectra), self.grid, mixture.shape[-1])
+        stems = len(settings.stems)
+        estimated = plane_moments.undo(torch.unflatten(planes, 1, (stems, -1)))  # (batch, stem, plane, bin, frame)
+        if settings.planes == "complex":
+            spectra = _as_spectrum(estimated)
+        else:
+            spectra = filtered_spectra(spectrum, estimated, settings.wiener_iterations)
+        inverse = demucs_signal if settings.mirrored_ends else late_signal
+        signals = inverse(spectra, self.grid, mixture.shape[-1])
         estimates = signals + line_moments.undo(torch.unflatten(line, 1, (stems, -1)))
         return estimates[..., :samples]
 
@@ -213,6 +241,30 @@ class HybridDemucs(nn.Module):
         return self.channel_downsampler(planes.flatten(2)).unflatten(-1, shape), self.channel_downsampler_t(line)
 
 
+def filtered_spectra(mixture: Tensor, magnitudes: Tensor, iterations: int) -> Tensor:
+    """Make spectra of estimated magnitudes.
+
+    Parameters
+    ----------
+    mixture : complex Tensor of shape (batch, channel, bin, frame)
+    magnitudes : float Tensor of shape (batch, stem, channel, bin, frame)
+        As the network gives them; they may be negative.
+    iterations : int, >= -1
+        Of the filter, over windows of 300 frames; -1 takes the mixture's phase.
+
+    Returns
+    -------
+    complex Tensor of shape (batch, stem, channel, bin, frame)
+    """
+    if iterations < 0:
+        return (mixture / (mixture.abs() + _SILENCE)).unsqueeze(1) * magnitudes
+    windows = zip(
+        torch.split(mixture, _WINDOW_FRAMES, dim=-1), torch.split(magnitudes, _WINDOW_FRAMES, dim=-1), strict=True
+    )
+    parts = [wiener(mix, size, iterations=iterations, softmask=False, eps=_NOISE) for mix, size in windows]
+    return torch.cat(parts, dim=-1)
+
+
 def _as_planes(spectrum: Tensor) -> Tensor:
     """Lay real and imaginary parts of (batch, channel, bin, frame) side by side: (batch, channel * 2, bin, frame)."""
     return torch.view_as_real(spectrum).movedim(-1, 2).flatten(1, 2)
@@ -226,10 +278,7 @@ def _as_spectrum(planes: Tensor) -> Tensor:
 
 def _outer(shape: LayerShape, outer: int) -> LayerShape:
     """The same shape with other channels outside."""
-    return LayerShape(
-        *(outer, shape.inner, shape.kernel, shape.stride, shape.padding, shape.frequency, shape.groups),
-        shape.context,
-    )
+    return replace(shape, outer=outer)
 
 
 def _pointwise(channels: int, outputs: int) -> nn.Conv1d:

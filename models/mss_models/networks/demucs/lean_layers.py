@@ -117,13 +117,14 @@ class LeanDecoder:
     def __call__(self, signal: Tensor | None, skip: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
         """Map (batch, row, step, inner) to (batch, row, length, outer), and give what the transposed convolution got.
 
-        None in place of the signal stands for zeros.
+        None in place of the signal stands for zeros. The signal is changed: here memory is at its highest.
         """
         shape = self._shape
         if signal is None or skip is None:
             signal = skip if signal is None else signal
         else:
-            signal = signal + skip
+            signal = signal.add_(skip) if signal.dtype == skip.dtype else signal + skip
+        del skip
         if signal is None:
             raise ValueError("a layer needs a signal or a skip")
         signal = signal.to(self._dtype)
@@ -133,6 +134,7 @@ class LeanDecoder:
             around = (context, context) if shape.frequency else (0, context)
             doubled = _back(functional.conv2d(_front(signal), weight, bias, 1, around))
             signal = gate(self._norm1(doubled))
+            del doubled
             if self._residual is not None:
                 signal = self._residual.add_to(signal)
         along = (shape.stride, 1) if shape.frequency else (1, shape.stride)

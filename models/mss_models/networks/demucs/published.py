@@ -17,11 +17,8 @@ HYBRID_CLASSES = ("HDemucs", "HTDemucs")
 _FIXED: Mapping[str, object] = {
     "channels_time": None,
     "wiener_residual": False,
-    "cac": True,
     "rewrite": True,
-    "multi_freqs": None,
     "hybrid": True,
-    "hybrid_old": False,
     "context_enc": 0,
     "emb_scale": 10,
     "t_emb": "sin",
@@ -41,13 +38,14 @@ _FIXED: Mapping[str, object] = {
 }
 # Of training, or of options that are off.
 _WITHOUT_EFFECT = (
-    *("wiener_iters", "end_iters", "multi_freqs_depth", "emb_smooth", "rescale", "t_max_positions", "t_weight_decay"),
+    *("end_iters", "emb_smooth", "rescale", "t_max_positions", "t_weight_decay"),
     *("t_lr", "t_sin_random_shift", "t_cape_mean_normalize", "t_cape_augment", "t_cape_glob_loc_scale", "t_mask_type"),
     *("t_mask_random_seed", "t_sparse_attn_window", "t_global_window", "t_sparsity", "t_auto_sparsity"),
 )
 _SIZES = (
     *("sources", "audio_channels", "channels", "growth", "nfft", "depth", "freq_emb", "kernel_size", "time_stride"),
     *("stride", "context", "norm_starts", "norm_groups", "samplerate", "segment"),
+    *("cac", "wiener_iters", "multi_freqs", "multi_freqs_depth", "hybrid_old"),
     *("dconv_mode", "dconv_depth", "dconv_comp", "dconv_attn", "dconv_lstm", "dconv_init"),
     *("bottom_channels", "t_layers", "t_heads", "t_hidden_scale", "t_dropout"),
 )
@@ -83,6 +81,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
     default_segment = 10 if transformed else 40
     rate = values.integer("samplerate", 44_100)
     mode = values.integer("dconv_mode", 1)
+    complex_planes, bands = values.flag("cac", True), values.numbers("multi_freqs")
     try:
         return HybridSettings(
             stems=values.names("sources"),
@@ -99,6 +98,11 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
             context=values.integer("context", 1),
             norm_from=values.integer("norm_starts", 4),
             norm_groups=values.integer("norm_groups", 4),
+            planes="complex" if complex_planes else "magnitude",
+            wiener_iterations=-1 if complex_planes else values.integer("wiener_iters", 0),
+            band_ends=bands,
+            banded_levels=values.integer("multi_freqs_depth", 2) if bands else 2,
+            mirrored_ends=not values.flag("hybrid_old", False),
             frequency_embedding=values.number("freq_emb", 0.2),
             residual=ResidualSettings(
                 in_encoder=bool(mode & 1),

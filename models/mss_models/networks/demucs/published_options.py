@@ -89,6 +89,16 @@ class PublishedOptions:
             raise ConfigurationError(f"{name}: expected true or false, got {value!r}")
         return value
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Give a list of numbers; none for null, or if it is missing."""
+        value = self._values.get(name)
+        value = () if value is None else value
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigurationError(f"{name}: expected a list of numbers, got {value!r}")
+        if any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+            raise ConfigurationError(f"{name}: expected a list of numbers, got {value!r}")
+        return tuple(float(one) for one in value)
+
     def names(self, name: str) -> tuple[str, ...]:
         """Give a list of names, which must be there."""
         value = self._values.get(name)

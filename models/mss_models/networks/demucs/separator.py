@@ -1,8 +1,9 @@
 """Makes a hybrid Demucs a `Separator`."""
 
 import torch
+from torch import Tensor
 
-from mss_models.networks.demucs.demucs_separator import DemucsSeparator
+from mss_models.networks.demucs.demucs_separator import DemucsSeparator, LeanNetwork
 from mss_models.networks.demucs.hybrid import HybridDemucs
 from mss_models.networks.demucs.lean import LeanHybridDemucs
 from mss_models.networks.demucs.settings import HybridSettings
@@ -32,6 +33,8 @@ class HybridDemucsSeparator(HybridDemucs, DemucsSeparator):
             normalization="deviation",
         )
         DemucsSeparator.__init__(self, signature)
+        if not settings.is_usual:
+            self.precisions = ("fp32",)
         self.build(settings)
 
     @property
@@ -39,11 +42,29 @@ class HybridDemucsSeparator(HybridDemucs, DemucsSeparator):
         """Whether the last segment of a track is filled up; see `mss_models.separator.SegmentFiller`."""
         return self.settings.transformer is not None
 
-    def lean(self, device: torch.device, dtype: torch.dtype) -> LeanHybridDemucs:
+    def lean(self, device: torch.device, dtype: torch.dtype) -> LeanNetwork:
         """Make a lean copy; see `DemucsSeparator.lean`."""
-        network = HybridDemucs(self.settings)
-        network.load_state_dict(self.state_dict())
+        # With our own weights, not a copy: what the lean network needs differently it lays out itself.
+        with torch.device("meta"):
+            network = HybridDemucs(self.settings)
+        network.load_state_dict(self.state_dict(), assign=True)
+        network.requires_grad_(False).eval().to(device)
+        if not self.settings.is_usual:
+            return _Plain(network, self.stems)
         if self.stems != self.settings.stems:
             network.keep_stems(self.stems)
-        network.requires_grad_(False).eval().to(device)
         return LeanHybridDemucs(network, dtype)
+
+
+class _Plain:
+    """Runs a network as it is trained: the early models in ways of their own have no faster one."""
+
+    def __init__(self, network: HybridDemucs, stems: tuple[str, ...]) -> None:
+        self._network = network
+        self._kept = [network.settings.stems.index(stem) for stem in stems]
+
+    def separate_into(self, estimates: Tensor, mixture: Tensor) -> None:
+        """Write the estimates, (batch, stem, channel, sample), of a mixture, (batch, channel, sample)."""
+        # One by one: these networks hear long segments, and in a batch the sums come in another order.
+        for item, found in zip(mixture, estimates, strict=True):
+            found.copy_(self._network(item[None])[0, self._kept])

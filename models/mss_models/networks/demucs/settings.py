@@ -6,8 +6,12 @@ Massa and Défossez, "Hybrid transformers for music source separation", ICASSP 2
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, get_args
 
 from mss_models.networks.network_separator import check_stems
+
+Planes = Literal["complex", "magnitude"]
 
 # The grid of the spectrogram fits that of the time branch with this many only.
 _HOPS_PER_WINDOW = 4
@@ -144,6 +148,19 @@ class HybridSettings:
         First level with group norms.
     norm_groups : int
         Groups of those.
+    planes : {"complex", "magnitude"}
+        What the frequency branch sees and gives of a spectrum: real and imaginary parts, or magnitudes.
+    wiener_iterations : int, >= -1
+        With magnitudes: steps of the filter that makes stems of them (`mss_models.wiener`); -1 takes the mixture's
+        phase as it is.
+    band_ends : tuple of float, in (0, 1), rising
+        Cut the outermost levels of the frequency branch into bands that end there, as shares of the bins; none for
+        no bands. They need kernels of twice the stride.
+    banded_levels : int, >= 1
+        So many levels are cut.
+    mirrored_ends : bool
+        The spectrogram sees the signal mirrored at its ends. False is an early version: zeros beyond the ends, and
+        spectra that come back one and a half hops late, as its weights were trained.
     frequency_embedding : float
         Share of the embedding of frequencies after the first level, 0 for none.
     residual : ResidualSettings
@@ -171,6 +188,11 @@ class HybridSettings:
     context: int = 1
     norm_from: int = 4
     norm_groups: int = 4
+    planes: Planes = "complex"
+    wiener_iterations: int = -1
+    band_ends: tuple[float, ...] = ()
+    banded_levels: int = 2
+    mirrored_ends: bool = True
     frequency_embedding: float = 0.2
     residual: ResidualSettings = field(default_factory=ResidualSettings)
     transformer: TransformerSettings | None = None
@@ -188,7 +210,21 @@ class HybridSettings:
             raise ValueError("kernel_size must be stride, or more by an even number")
         if self.context < 0 or self.frequency_embedding < 0:
             raise ValueError("context and frequency_embedding must not be negative")
+        if self.planes not in get_args(Planes) or self.wiener_iterations < -1:
+            raise ValueError(f"planes {self.planes!r} or wiener_iterations {self.wiener_iterations} out of range")
+        self._check_bands()
         self._check_levels()
+
+    def _check_bands(self) -> None:
+        ends = self.band_ends
+        if not ends:
+            return
+        if not all(0 < low < high for low, high in pairwise((*ends, 1.0))) or self.banded_levels < 1:
+            raise ValueError(f"band_ends must rise between 0 and 1, and banded_levels be at least 1; got {ends}")
+        if self.kernel_size != 2 * self.stride or self.banded_levels > self.norm_from:
+            raise ValueError("levels in bands need kernels of twice the stride, and have no norms")
+        if any(level.merges or not level.hybrid for level in self.levels()[: self.banded_levels]):
+            raise ValueError("levels in bands come before the branches merge")
 
     def _check_levels(self) -> None:
         levels = self.levels()
@@ -196,6 +232,8 @@ class HybridSettings:
             raise ValueError(f"the strides of {self.depth} levels do not divide {self.n_fft // 2} bins")
         if self.transformer is None:
             return
+        if not self.is_usual:
+            raise ValueError("with a transformer: complex planes, no bands, mirrored ends")
         if levels[-1].merges or not levels[-1].hybrid:
             raise ValueError("a transformer needs two branches: fewer levels")
         width = self.transformer.bottom_channels or levels[-1].channels
@@ -207,10 +245,16 @@ class HybridSettings:
         """Distance between frames, samples."""
         return self.n_fft // _HOPS_PER_WINDOW
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the spectrogram is handled as in all later models, for which there is a fast way."""
+        return self.planes == "complex" and not self.band_ends and self.mirrored_ends
+
     def levels(self) -> list[Level]:
         """Give the levels from the outermost to the innermost."""
         levels: list[Level] = []
-        bins, channels_in, planes_in, width = self.n_fft // 2, self.channels, 2 * self.channels, self.width
+        bins, channels_in, width = self.n_fft // 2, self.channels, self.width
+        planes_in = 2 * self.channels if self.planes == "complex" else self.channels
         for index in range(self.depth):
             merges = 1 < bins <= self.kernel_size
             kernel, stride = self.kernel_size, self.stride

@@ -17,7 +17,7 @@ from mss_models.stft import StftSettings, istft, stft
 OUTSIDE = 3
 
 
-def demucs_spectrum(signal: Tensor, settings: StftSettings) -> Tensor:
+def demucs_spectrum(signal: Tensor, settings: StftSettings, *, mirrored: bool = True) -> Tensor:
     """Transform signals.
 
     Parameters
@@ -26,6 +26,8 @@ def demucs_spectrum(signal: Tensor, settings: StftSettings) -> Tensor:
         At least 1 sample.
     settings : StftSettings
         The hop is a quarter of the window.
+    mirrored : bool
+        False puts zeros beyond the ends.
 
     Returns
     -------
@@ -35,8 +37,8 @@ def demucs_spectrum(signal: Tensor, settings: StftSettings) -> Tensor:
     samples, hop = signal.shape[-1], settings.hop_length
     lead = hop // 2 * 3
     tail = lead + -samples % hop
-    mirrored = _mirror(signal, lead, tail)
-    spectrum = stft(mirrored, settings)[..., :-1, OUTSIDE : OUTSIDE + -(-samples // hop)]
+    longer = _mirror(signal, lead, tail) if mirrored else functional.pad(signal, (lead, tail))
+    spectrum = stft(longer, settings)[..., :-1, OUTSIDE : OUTSIDE + -(-samples // hop)]
     return spectrum * (1 / math.sqrt(settings.n_fft))
 
 
@@ -64,6 +66,30 @@ def demucs_signal(spectrum: Tensor, settings: StftSettings, samples: int) -> Ten
     length = spectrum.shape[-1] * hop + OUTSIDE * hop
     signal = istft(torch.view_as_complex(whole), settings, length)
     return signal[..., lead : lead + samples] * math.sqrt(settings.n_fft)
+
+
+def late_signal(spectrum: Tensor, settings: StftSettings, samples: int) -> Tensor:
+    """Turn spectra into signals as an early version of Hybrid Demucs does: one and a half hops late.
+
+    Parameters
+    ----------
+    spectrum, settings, samples
+        As for `demucs_signal`.
+
+    Returns
+    -------
+    float32 Tensor of shape (..., sample)
+        What `demucs_signal` gives, late; the end is lost. In the first hop, where a frame is missing, as torch's
+        inverse gives it.
+    """
+    early = functional.pad(torch.view_as_real(spectrum), (0, 0, 2, 2, 0, 1))
+    planes = torch.view_as_complex(early).flatten(0, -3)  # (..., bin, frame)
+    window = torch.hann_window(settings.n_fft, device=spectrum.device)
+    length = -(-samples // settings.hop_length) * settings.hop_length
+    signal = torch.istft(
+        planes, settings.n_fft, settings.hop_length, window=window, normalized=True, length=length, center=True
+    )
+    return signal.view(*spectrum.shape[:-2], length)[..., :samples]
 
 
 def _mirror(signal: Tensor, lead: int, tail: int) -> Tensor:
