@@ -3,6 +3,7 @@
     pip install --no-deps --target DIR openunmix==1.3.0
     PYTHONPATH=DIR OMP_NUM_THREADS=1 python benchmarks/versus_packages.py [umxhq umxl ...] [--seconds 60] [--rounds 3]
     PYTHONPATH=DIR OMP_NUM_THREADS=1 python benchmarks/versus_packages.py umxl --memory 60 600
+    OMP_NUM_THREADS=1 python benchmarks/versus_packages.py umxl --ways "at once" segments
 
 One thread. Package and ours take turns on the whole excerpt in one process; the ratio is of the least CPU times. The
 error is the energy of the difference over that of the package's estimates. "blocks" is ours through a scratch file, in
@@ -31,7 +32,7 @@ from mss_models.networks.open_unmix.configurations import OPEN_UNMIX, read_open_
 from mss_models.networks.open_unmix.separator import OpenUnmixSeparator, OpenUnmixSettings
 from mss_models.networks.open_unmix.track import separate_track
 from mss_models.streaming import StreamSettings, stream
-from open_unmix_peer import build_ours, build_peer
+from open_unmix_peer import build_ours, build_peer, randomize
 
 CPU = torch.device("cpu")
 BLOCK_SECONDS = 5
@@ -87,7 +88,11 @@ def runs(
 ) -> dict[str, Callable[[], Tensor | None]]:
     """What is compared; each gives (stem, channel, sample), or nothing where it need not be kept."""
     peer = build_peer(settings) if "package" in ways else None
+    torch.manual_seed(0)
     ours = OpenUnmixSeparator(settings).eval() if peer is None else build_ours(settings, peer)
+    if peer is None:
+        for place, network in enumerate(ours.members):
+            randomize(network, place)
     ours.prepare(CPU, "fp32")
 
     def kept(parts: Iterator[Tensor]) -> Tensor | None:
@@ -124,13 +129,14 @@ def runs(
     return {way: every[way] for way in ways}
 
 
-def speed(names: list[str], seconds: float, rounds: int) -> None:
-    print("| model | way | CPU s per s | package over it | error, dB |")
+def speed(names: list[str], seconds: float, rounds: int, chosen: tuple[str, ...]) -> None:
+    first = chosen[0]
+    print(f"| model | way | CPU s per s | {first} over it | error, dB |")
     print("| --- | --- | --- | --- | --- |")
     for name in names:
         settings = settings_of(name)
         mixture = music(settings, seconds)
-        ways = runs(settings, mixture, WAYS)
+        ways = runs(settings, mixture, chosen)
         least = dict.fromkeys(ways, math.inf)
         errors: dict[str, float] = {}
         expected: Tensor | None = None
@@ -141,12 +147,12 @@ def speed(names: list[str], seconds: float, rounds: int) -> None:
                 least[way] = min(least[way], time.process_time() - start)
                 if estimates is None:
                     continue
-                expected = estimates if way == "package" else expected
-                if expected is not None and way != "package" and way not in errors:
+                expected = estimates if way == first else expected
+                if expected is not None and way != first and way not in errors:
                     errors[way] = 20 * math.log10(max(1e-30, float((estimates - expected).norm() / expected.norm())))
                 del estimates
         for way in ways:
-            ratio = least["package"] / least[way]
+            ratio = least[first] / least[way]
             error = f"{errors[way]:.0f}" if way in errors else "-"
             print(f"| {name} | {way} | {least[way] / seconds:.4f} | {ratio:.2f} | {error} |", flush=True)
 
@@ -188,6 +194,9 @@ def main() -> int:
     parser.add_argument("models", nargs="*", default=list(CASES), choices=[*CASES, []], metavar="MODEL")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=list(WAYS), help="the first is what others are held against"
+    )
     parser.add_argument("--memory", type=float, nargs="+", metavar="SECONDS")
     parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -197,7 +206,7 @@ def main() -> int:
     elif arguments.memory:
         memory(arguments.models, arguments.memory)
     else:
-        speed(arguments.models, arguments.seconds, arguments.rounds)
+        speed(arguments.models, arguments.seconds, arguments.rounds, tuple(arguments.ways))
     return 0
 
 
