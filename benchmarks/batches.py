@@ -36,7 +36,7 @@ class Usage:
     """Runs a command and watches the memory of it and its workers."""
 
     def __init__(self, command: list[str]) -> None:
-        self.peak_mebibytes = self.parent_mebibytes = 0.0
+        self.peak_mebibytes = self.largest_mebibytes = 0.0
         started = time.monotonic()
         self._process = subprocess.Popen(command)
         watcher = threading.Thread(target=self._watch, daemon=True)
@@ -45,7 +45,7 @@ class Usage:
         self._process.returncode = status
         self.seconds = time.monotonic() - started
         watcher.join()
-        self.parent_mebibytes = usage.ru_maxrss / 1024
+        self.largest_mebibytes = usage.ru_maxrss / 1024  # of it or one of its workers
         # Of its workers too; other work on the machine hardly changes it.
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
         if status:
@@ -96,7 +96,9 @@ def by_jobs(arguments: argparse.Namespace) -> None:
 
 def by_number(arguments: argparse.Namespace) -> None:
     """Show that memory does not grow with the number of files."""
-    print("| files | jobs | parent's peak, MiB | peak of all, MiB | wall s | files per s | CPU ms per file |")
+    print(
+        "| files | jobs | peak of the largest process, MiB | peak of all, MiB | wall s | files per s | CPU ms per file |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for files in arguments.numbers:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -104,7 +106,7 @@ def by_number(arguments: argparse.Namespace) -> None:
             command = [*COMMAND, f"{name}/songs", "-o", f"{name}/out", "-m", arguments.model]
             usage = Usage([*command, "--jobs", str(arguments.jobs), "--threads", "1"])
             print(
-                f"| {files} | {arguments.jobs} | {usage.parent_mebibytes:.0f} | {usage.peak_mebibytes:.0f} "
+                f"| {files} | {arguments.jobs} | {usage.largest_mebibytes:.0f} | {usage.peak_mebibytes:.0f} "
                 f"| {usage.seconds:.1f} | {files / usage.seconds:.1f} | {1e3 * usage.cpu_seconds / files:.1f} |",
                 flush=True,
             )
