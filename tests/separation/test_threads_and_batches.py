@@ -140,7 +140,7 @@ def check_uses(family, *, seconds, precision, segment_seconds):
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_threads_and_batches_hardly_change_a_small_model(name, precision):
-    check_uses(SMALL[name], seconds=1.0, precision=precision, segment_seconds=0.25)
+    check_uses(SMALL[name], seconds=0.6, precision=precision, segment_seconds=0.25)
 
 
 @pytest.mark.slow
