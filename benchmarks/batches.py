@@ -96,9 +96,7 @@ def by_jobs(arguments: argparse.Namespace) -> None:
 
 def by_number(arguments: argparse.Namespace) -> None:
     """Show that memory does not grow with the number of files."""
-    print(
-        "| files | jobs | peak of the largest process, MiB | peak of all, MiB | wall s | files per s | CPU ms per file |"
-    )
+    print("| files | jobs | largest process, MiB | peak of all, MiB | wall s | files per s | CPU ms per file |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for files in arguments.numbers:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
