@@ -5,8 +5,6 @@ from types import ModuleType
 
 from mss_cli.errors import UsageError
 
-_DISTRIBUTIONS = {"yaml": "pyyaml"}
-
 
 def require(module: str) -> ModuleType:
     """Import an optional package.
@@ -19,8 +17,7 @@ def require(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        missing = error.name or module
-        name = _DISTRIBUTIONS.get(missing, missing)
+        name = error.name or module
         raise UsageError(
             f"the package `{name}` is not installed", hint="run `pip install 'mss-cli[evaluate]'`"
         ) from error

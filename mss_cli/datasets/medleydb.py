@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from mss_cli.datasets.extras import require
 from mss_cli.datasets.folders import DEFAULT_SUBSET, fault_of, folders_in
 from mss_cli.datasets.track import Part, Signal, Track, in_order
 from mss_cli.errors import DatasetError
@@ -37,8 +36,6 @@ def find_medleydb(root: Path) -> list[Track]:
 
     Raises
     ------
-    UsageError
-        If pyyaml is not installed.
     DatasetError
         If the root or the mixing coefficients cannot be read.
     """
@@ -101,7 +98,8 @@ def _coefficients(root: Path) -> dict[str, dict[str, float]]:
 
 
 def _load(path: Path) -> object:
-    yaml = require("yaml")
+    import yaml
+
     try:
         return cast(object, yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:

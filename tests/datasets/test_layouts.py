@@ -70,7 +70,6 @@ def write_medleydb(root, *, coefficients=None):
 
 
 def test_medleydb_sums_stems_by_label_with_their_coefficients(tmp_path):
-    pytest.importorskip("yaml")
     made = write_medleydb(tmp_path, coefficients="A_Song:\n  1: 0.5\n  2: 2.0\n  5: 1.5\n")
     (track,) = open_dataset("medleydb", root=tmp_path).tracks
     references = {stem: whole(signal) for stem, signal in track.references}
@@ -82,7 +81,6 @@ def test_medleydb_sums_stems_by_label_with_their_coefficients(tmp_path):
 
 
 def test_a_stem_that_the_metadata_name_must_be_there(tmp_path):
-    pytest.importorskip("yaml")
     write_medleydb(tmp_path)
     (tmp_path / "Audio" / "A_Song" / "A_Song_STEMS" / "A_Song_STEM_02.wav").unlink()
     (track,) = open_dataset("medleydb", root=tmp_path).tracks
@@ -92,7 +90,6 @@ def test_a_stem_that_the_metadata_name_must_be_there(tmp_path):
 
 @pytest.mark.parametrize("text", ["stems: [1, 2]", "{", "stems:\n  S01: 3"])
 def test_damaged_metadata_are_refused_by_name_and_hide_no_other_track(tmp_path, text):
-    pytest.importorskip("yaml")
     write_medleydb(tmp_path)
     shutil.copytree(tmp_path / "Audio" / "A_Song", tmp_path / "Audio" / "B_Song")
     (tmp_path / "Audio" / "B_Song" / "A_Song_METADATA.yaml").rename(
