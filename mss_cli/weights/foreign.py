@@ -1,9 +1,9 @@
 """Checkpoints of others: which family they are of, and the checkpoint of ours that is made of them once."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
@@ -28,7 +28,20 @@ from mss_cli.weights.published import Published
 
 FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "tfc-tdf-v3", "scnet", "deep-salience")
 # Those with a YAML file beside the checkpoint.
-_WITH_YAML: Final = {roformer.NAME: roformer, tfc_tdf_v3.NAME: tfc_tdf_v3, scnet.NAME: scnet}
+
+
+class _WithYaml(Protocol):
+    """A module that reads a family whose checkpoints have a YAML file beside them."""
+
+    def fits(self, keys: Iterable[str]) -> bool: ...
+    def read(self, parts: Sequence[Part], stems: tuple[str, ...]) -> Contents: ...
+
+
+_WITH_YAML: Final[Mapping[str, _WithYaml]] = {
+    roformer.NAME: roformer,
+    tfc_tdf_v3.NAME: tfc_tdf_v3,
+    scnet.NAME: scnet,
+}
 # Part of the names of what was made before; raised when the readers make something else.
 _VERSION: Final = 1
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
