@@ -101,7 +101,7 @@ def run_arm(model: str, arm: str, repeats: int, output: Path) -> None:
             estimates = separator.separate(mixture) if network is None else network(mixture)
         best = min(best, time.process_time() - start)
     torch.save(estimates.clone(), output / f"{arm}.pt")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"| {arm} | {best / seconds:.3f} | {peak:.2f} |", flush=True)
 
 
