@@ -1,7 +1,9 @@
 """Makes a hybrid Demucs a `Separator`."""
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mss_models.networks.demucs.demucs_separator import DemucsSeparator, LeanNetwork
 from mss_models.networks.demucs.hybrid import HybridDemucs
@@ -44,11 +46,9 @@ class HybridDemucsSeparator(HybridDemucs, DemucsSeparator):
 
     def lean(self, device: torch.device, dtype: torch.dtype) -> LeanNetwork:
         """Make a lean copy; see `DemucsSeparator.lean`."""
-        # With our own weights, not a copy: what the lean network needs differently it lays out itself.
-        with torch.device("meta"):
-            network = HybridDemucs(self.settings)
-        network.load_state_dict(self.state_dict(), assign=True)
-        network.requires_grad_(False).eval().to(device)
+        # Its modules are its own, its weights are ours: what the lean network needs differently it lays out itself.
+        ours = {id(one): nn.Parameter(one.detach(), requires_grad=False) for one in self.parameters()}
+        network = copy.deepcopy(self, memo=dict[int, object](ours)).eval().to(device)
         if not self.settings.is_usual:
             return _Plain(network, self.stems)
         if self.stems != self.settings.stems:
