@@ -263,8 +263,14 @@ def test_demucs_in_safetensors_is_read_by_the_name_of_its_class_alone(tmp_path):
 
 
 def test_a_setting_that_is_not_known_is_named(tmp_path, published_class):
+    path = written(package(published_class, kwargs={**TINY, "wobble": True}), tmp_path / "model.th")
+    with pytest.raises(WeightsError, match="wobble"):
+        load(str(path))
+
+
+def test_magnitudes_and_a_transformer_do_not_go_together(tmp_path, published_class):
     path = written(package(published_class, kwargs={**TINY, "cac": False}), tmp_path / "model.th")
-    with pytest.raises(WeightsError, match="cac"):
+    with pytest.raises(WeightsError, match="with a transformer: complex planes"):
         load(str(path))
 
 

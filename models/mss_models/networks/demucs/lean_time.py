@@ -63,7 +63,8 @@ class LeanTimeDemucs:
             line = context.transpose(1, 2).unsqueeze(1).contiguous()
         for number, (places, levels) in enumerate(self._decoders):
             last = number == len(self._decoders) - 1
-            signal = self._decode(line, skips if last else list(skips), levels)
+            # A decoder changes what it is given.
+            signal = self._decode(line if last else line.clone(), skips if last else list(skips), levels)
             if self._settings.resample:
                 signal = halve_rate(signal)
             signal = middle(signal, samples) * deviation + mean
