@@ -8,7 +8,7 @@ music. With "segment" it is also divided by its root mean square over the segmen
 sees the same, and ``g`` times the mixture gives ``g`` times the estimates.
 
 What its outputs mean. With ``X`` the cell of the mixture, ``e = |X| / |u|^p`` (so ``e`` times a compressed value
-is on the scale of the mixture, and 0 in silence) and outputs ``o`` of each stem and channel:
+is on the scale of the mixture, and 0 where ``|u|`` is below -160 dB) and outputs ``o`` of each stem and channel:
 
 - "shares": ``Y = s X + e (o_1 + i o_2)``, where the shares ``s`` are the softmax over stems of ``o_0``.
 - "mask": ``Y = M X`` with a complex mask of magnitude below 1, `bounded_complex_mask` of ``o_0 + i o_1``.
@@ -224,7 +224,8 @@ class SubbandSeparator(NetworkSeparator[SubbandUnet]):
         planes = magnitude.new_empty(batch, frames, _PARTS, channels, bins, dtype=dtype)
         for place, part in enumerate((heard.real * gain, heard.imag * gain, compressed)):
             planes[:, :, place] = part.transpose(1, 2)  # (batch, frame, channel, bin)
-        return planes.flatten(2, 3), magnitude / compressed
+        # Where the compression ends, cells are shared out and nothing is added: else the faintest would be made loud.
+        return planes.flatten(2, 3), (magnitude / compressed).masked_fill_(scaled <= _SMALLEST, 0.0)
 
     def _scale(self, magnitude: Tensor) -> Tensor | float:
         """Give the factor between cells and what is compressed, (batch, 1, 1, 1) or one for all."""
