@@ -1,12 +1,20 @@
 """What every test runs under: one thread, no network but this machine, no colour, a fixed width."""
 
 import os
+import signal
 import socket
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program has it; read when torch is loaded
 
 import pytest
 import torch
+
+
+# Ignored where a shell started the tests in the background; the programs they start would inherit that.
+for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    number = getattr(signal, name, None)  # some systems have no SIGHUP
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True, scope="session")

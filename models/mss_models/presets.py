@@ -147,8 +147,9 @@ SHIPPED: Mapping[str, Configuration] = {
             "bins": 1536,  # 16.5 kHz
             "head": "shares",
             "level": "segment",
+            "consistency": "equal",
             "channels_by_scale": [72, 128, 184],
-            "segment_frames": 128,
+            "segment_frames": 256,
         },
     ),
     # As published: a published file says itself which sizes it has.
