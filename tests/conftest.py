@@ -9,7 +9,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program has it; re
 import pytest
 import torch
 
-
 # Ignored where a shell started the tests in the background; the programs they start would inherit that.
 for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     number = getattr(signal, name, None)  # some systems have no SIGHUP
