@@ -1,5 +1,6 @@
 """Workers as actors of a Ray cluster: one model each, on whatever machines the cluster has."""
 
+import io
 import logging
 import os
 import socket
@@ -79,12 +80,13 @@ def joined(address: str) -> Iterator[tuple[Node, ...]]:
             ray.init(address=whole, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _no_cluster("on this machine" if whole == AUTO else f"at `{whole}`") from error
-    try:
-        with redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
+    with redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
+        try:
             yield _living()
-    finally:
-        with signals_held():
-            ray.shutdown()
+        finally:
+            # What it still holds back of such logs it prints from this thread, once all of ours is written.
+            with signals_held(), redirect_stdout(io.StringIO()):
+                ray.shutdown()
 
 
 def _living() -> tuple[Node, ...]:
