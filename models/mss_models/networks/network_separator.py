@@ -49,26 +49,6 @@ def dtype_of(precision: Precision, allowed: tuple[Precision, ...]) -> torch.dtyp
     return _DTYPES[precision]
 
 
-def sounding_items(mixture: Tensor) -> list[Tensor]:
-    """Give the items of a batch that are not silent, in groups that one call of a network takes.
-
-    One by one on a CPU, where several at once are hardly faster and need more memory; all together elsewhere.
-
-    Parameters
-    ----------
-    mixture : Tensor of shape (batch, channel, sample)
-
-    Returns
-    -------
-    list of integer Tensors
-        Places in the batch; no group is empty.
-    """
-    sounding = mixture.flatten(1).any(dim=1).nonzero().flatten()
-    if len(sounding) == 0:
-        return []
-    return list(torch.split(sounding, 1 if mixture.device.type == "cpu" else len(sounding)))
-
-
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What a separator takes and gives.

@@ -10,10 +10,9 @@ from torch.nn import functional
 
 from mss_models.centered_stft import centered_istft, centered_stft
 from mss_models.configuration import Reader, Values
-from mss_models.networks.front_end import check_mixture
-from mss_models.networks.network_separator import NetworkSeparator, Signature, sounding_items
+from mss_models.networks.network_separator import Signature
+from mss_models.networks.segment_separator import SegmentSeparator, dtype_of_weights
 from mss_models.networks.tfc_tdf_v3 import Activation, Norm, TfcTdfV3, TfcTdfV3Shape
-from mss_models.separator import Precision
 from mss_models.stft import StftSettings
 
 _SIZES = ("bins", "sub_bands", "scales", "blocks", "channels", "growth", "bottleneck", "scale_frames", "scale_bins",
@@ -71,19 +70,16 @@ class TfcTdfV3Settings:
         return (hops + -(hops + 1) % multiple) * hop
 
 
-class TfcTdfV3Separator(NetworkSeparator[TfcTdfV3]):
+class TfcTdfV3Separator(SegmentSeparator[TfcTdfV3]):
     """The network with its transform.
 
-    Silence gives silence. Bins above those that the network sees are silent in every estimate, so their sum is not
-    the mixture. Items of a batch go through the network one after the other on a CPU, where several at once are no
-    faster and need more memory.
+    Bins above those that the network sees are silent in every estimate, so their sum is not the mixture.
 
     Parameters
     ----------
     settings : TfcTdfV3Settings
     """
 
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
     # The linear layers go over neighbours in memory.
     memory_format = torch.contiguous_format
 
@@ -98,32 +94,14 @@ class TfcTdfV3Separator(NetworkSeparator[TfcTdfV3]):
         super().__init__(TfcTdfV3(settings.shape), signature)
         self.settings = settings
 
-    @property
-    def fills_segments(self) -> bool:
-        """The last segment of a track is filled up: norms see whole segments only, as in training."""
-        return True
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        """Estimate the stems, differentiably; (batch, channel, sample) to (batch, stem, channel, sample)."""
-        check_mixture(mixture, self.channels)
-        return self._estimate(self.network, torch.float32, mixture)
-
-    def separate(self, mixture: Tensor) -> Tensor:
-        """Estimate the stems; see `mss_models.separator.Separator.separate`."""
-        check_mixture(mixture, self.channels)
-        estimates = mixture.new_zeros(mixture.shape[0], len(self.stems), *mixture.shape[1:])
-        with torch.inference_mode():
-            for some in sounding_items(mixture):
-                estimates[some] = self._estimate(self.prepared_network, self.prepared_dtype, mixture[some])
-        return estimates
-
-    def _estimate(self, network: TfcTdfV3, dtype: torch.dtype, mixture: Tensor) -> Tensor:
+    def estimate(self, network: TfcTdfV3, mixture: Tensor) -> Tensor:
+        """See `SegmentSeparator.estimate`."""
         settings, samples = self.settings, mixture.shape[-1]
         length = settings.padded_samples(samples)
         spectrum = centered_stft(functional.pad(mixture, (0, length - samples)), settings.transform)
         spectrum = spectrum[..., : settings.shape.bins]  # (batch, channel, frame, bin)
         planes = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (batch, plane, frame, bin)
-        estimate = network(planes.to(dtype)).to(mixture.dtype)  # (batch, stem, plane, frame, bin)
+        estimate = network(planes.to(dtype_of_weights(network))).to(mixture.dtype)  # (batch, stem, plane, frame, bin)
         parts = torch.unflatten(estimate, 2, (-1, 2)).movedim(3, -1)  # (batch, stem, channel, frame, bin, part)
         above = settings.transform.bins - settings.shape.bins
         whole = torch.view_as_complex(functional.pad(parts, (0, 0, 0, above)))

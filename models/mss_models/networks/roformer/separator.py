@@ -4,25 +4,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mss_models.networks.front_end import check_mixture
-from mss_models.networks.network_separator import NetworkSeparator, Signature
+from mss_models.networks.network_separator import Signature
 from mss_models.networks.roformer.network import Roformer
 from mss_models.networks.roformer.settings import RoformerSettings
+from mss_models.networks.segment_separator import SegmentSeparator
 from mss_models.separator import Precision
 
 
-class RoformerSeparator(NetworkSeparator[Roformer]):
+class RoformerSeparator(SegmentSeparator[Roformer]):
     """A BS-RoFormer or Mel-Band RoFormer with its transform.
 
     The transform is centred and mirrors the ends of a segment, as upstream; a shorter last segment stands in the middle
-    of a whole one. Masks on silence are silence.
+    of a whole one.
 
     Parameters
     ----------
     settings : RoformerSettings
     """
-
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
 
     def __init__(self, settings: RoformerSettings) -> None:
         signature = Signature(
@@ -35,33 +33,14 @@ class RoformerSeparator(NetworkSeparator[Roformer]):
         super().__init__(Roformer(settings), signature)
         self.settings = settings
 
-    @property
-    def fills_segments(self) -> bool:
-        """Whether the last segment of a track is filled up; see `mss_models.separator.SegmentFiller`."""
-        return True
-
     def prepare(self, device: torch.device, precision: Precision) -> None:
         """Make the copy that `separate` runs; the angles of its positions stay in float32."""
         super().prepare(device, precision)
         for copied, exact in zip(self.prepared_network.positions, self.network.positions, strict=True):
             copied.freqs = exact.freqs.to(device)
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        """Estimate the stems, differentiably; (batch, channel, sample) to (batch, stem, channel, sample)."""
-        check_mixture(mixture, self.channels)
-        return self._estimate(self.network, mixture)
-
-    def separate(self, mixture: Tensor) -> Tensor:
-        """Estimate the stems; see `mss_models.separator.Separator.separate`."""
-        check_mixture(mixture, self.channels)
-        network = self.prepared_network
-        # Made outside, so that the caller may change it in place: inference tensors forbid that.
-        estimates = mixture.new_empty(mixture.shape[0], len(self.stems), *mixture.shape[1:])
-        with torch.inference_mode():
-            estimates.copy_(self._estimate(network, mixture))
-        return estimates
-
-    def _estimate(self, network: Roformer, mixture: Tensor) -> Tensor:
+    def estimate(self, network: Roformer, mixture: Tensor) -> Tensor:
+        """See `SegmentSeparator.estimate`."""
         settings, samples = self.settings, mixture.shape[-1]
         window = torch.hann_window(settings.window_length, device=mixture.device)
         # Mirrored ends need more samples than half a frame.
