@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.training_yaml import TrainingYaml
-from mss_cli.weights.families.yaml_checkpoint import check_keys, checkpoint_and_yaml, read_state
+from mss_cli.weights.families.yaml_checkpoint import (
+    check_keys,
+    checkpoint_and_yaml,
+    contents_of,
+    has_all,
+    read_state,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +47,7 @@ _UNMINDED: Final = (
 
 def fits(keys: Iterable[str]) -> bool:
     """Tell by its keys whether a state dict is one of these."""
-    bare = {_PREFIX.sub("", key) for key in keys}
-    return all(mark in bare for mark in _MARKS)
+    return has_all((_PREFIX.sub("", key) for key in keys), _MARKS)
 
 
 def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
@@ -53,7 +58,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
     parts : sequence of Part
         Both, or the checkpoint alone, with the YAML file beside it.
     stems : tuple of str
-        Those expected, in their order; any if empty.
+        Those expected, in any order; all if empty. The file tells in which order they come.
 
     Raises
     ------
@@ -71,10 +76,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
         whole = _checked(state, settings)
     except (ConfigurationError, StateMismatch, ValueError) as error:
         raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    if stems and settings.stems != stems:
-        raise refuse(file.path, f"stems {', '.join(settings.stems)} instead of {', '.join(stems)}")
-    inside = {f"network.{key}": tensor for key, tensor in whole.items()}
-    return Contents(NAME, dict(roformer_values(settings)), inside, settings.stems, settings.sample_rate)
+    return contents_of(NAME, file, settings, roformer_values(settings), whole, stems)
 
 
 def _state(path: Path) -> "dict[str, Tensor]":

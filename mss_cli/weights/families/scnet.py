@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.training_yaml import TrainingYaml
-from mss_cli.weights.families.yaml_checkpoint import check_keys, checkpoint_and_yaml, read_state
+from mss_cli.weights.families.yaml_checkpoint import (
+    check_keys,
+    checkpoint_and_yaml,
+    contents_of,
+    has_all,
+    read_state,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +33,7 @@ _MEANT: Final = (
 
 def fits(keys: Iterable[str]) -> bool:
     """Tell by its keys whether a state dict is one of these."""
-    known = set(keys)
-    return all(mark in known for mark in _MARKS)
+    return has_all(keys, _MARKS)
 
 
 def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
@@ -59,10 +64,7 @@ def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
         check_state(_expected(settings), state)
     except (StateMismatch, ValueError) as error:
         raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    if stems and set(settings.stems) != set(stems):
-        raise refuse(file.path, f"stems {', '.join(settings.stems)} instead of {', '.join(stems)}")
-    inside = {f"network.{key}": tensor for key, tensor in state.items()}
-    return Contents(NAME, dict(scnet_values(settings)), inside, settings.stems, settings.sample_rate)
+    return contents_of(NAME, file, settings, scnet_values(settings), state, stems)
 
 
 def _expected(settings: "ScnetSettings") -> "dict[str, Tensor]":
