@@ -129,7 +129,7 @@ def mixtures(channels, samples):
     return torch.cat([noise, tone])
 
 
-def compared(theirs, options, samples, row, record_property):
+def check_same(theirs, options, samples, row, record_property):
     """Run both; the largest difference over the largest output, of each mixture by itself."""
     made = ours(options)
     state = {
@@ -172,7 +172,7 @@ def test_our_roformer_is_unblend_s(case, record_property):
         theirs = randomised(module.MelBandRoformer(**options, match_input_audio_length=True))
     else:
         theirs = randomised(module.BSRoformer(**options))
-    compared(theirs, options, 5000, (architecture(options), case, "unblend 1.0.0"), record_property)
+    check_same(theirs, options, 5000, (architecture(options), case, "unblend 1.0.0"), record_property)
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_roformers_of_published_width_are_unblend_s(case, record_property):
     module = unblend()
     torch.manual_seed(0)
     theirs = randomised((module.MelBandRoformer if "num_bands" in options else module.BSRoformer)(**options))
-    compared(theirs, options, 22_050, (architecture(options), case, "unblend 1.0.0"), record_property)
+    check_same(theirs, options, 22_050, (architecture(options), case, "unblend 1.0.0"), record_property)
 
 
 # It asks for a transform without a window, and for a kernel of attention in a way that is going away.
@@ -196,7 +196,7 @@ def test_our_roformer_is_the_first_package_s(case, record_property):
     torch.manual_seed(0)
     kind = module.MelBandRoformer if mel else module.BSRoformer
     theirs = randomised(kind(**known, flash_attn=False))
-    compared(theirs, options, 5000, (architecture(options), case, "BS-RoFormer 0.4.1"), record_property)
+    check_same(theirs, options, 5000, (architecture(options), case, "BS-RoFormer 0.4.1"), record_property)
 
 
 @pytest.mark.parametrize("size", [(60, 44_100, 2048), (12, 16_000, 256), (128, 48_000, 4096)])
