@@ -1,6 +1,8 @@
 """The table of parity: architecture, configuration, what it was compared with, parameters, largest difference.
 
-    pip install --no-deps --target DIR openunmix==1.3.0 demucs==4.1.0 julius einops unblend==1.0.0
+    pip install --no-deps --target DIR openunmix==1.3.0 demucs==4.1.0 julius einops unblend==1.0.0 \
+        BS-RoFormer==0.4.1 audio-separator==0.47.1 \
+        beartype einx frozendict hyper-connections PoPE-pytorch rotary-embedding-torch torch-einops-utils
     PYTHONPATH=DIR OMP_NUM_THREADS=1 python benchmarks/parity_table.py [--all] [FILE_OR_FOLDER ...]
 
 Runs the tests of parity and of known answers, and prints what they record: the largest difference over the largest

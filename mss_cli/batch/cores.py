@@ -1,14 +1,15 @@
 """How many workers a machine carries, with how many threads, on which devices."""
 
+import math
 import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mss_cli.devices import available_cores
+from mss_cli.devices import GPU_BATCH, available_cores
 
 # Of a worker without weights: torch, its buffers, decoder and encoders; `classical` peaks at 0.88 GB
 # (benchmarks/batches.py, one file of 300 s).
@@ -50,15 +51,43 @@ class Division:
         One per worker.
     threads : int, >= 1
         Of each worker.
+    seats : int, >= 1
+        Tracks at once in each worker, over one loaded model.
     """
 
     devices: tuple[str, ...]
     threads: int
+    seats: int = 1
+
+    @property
+    def workers(self) -> int:
+        """Number of workers."""
+        return len(self.devices)
 
     @property
     def jobs(self) -> int:
-        """Number of workers."""
-        return len(self.devices)
+        """Most tracks at once."""
+        return self.workers * self.seats
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether every worker has a GPU that several threads may use."""
+        return all(device.startswith("cuda") for device in self.devices)
+
+    def seated(self, *, tracks: int, segments: int | None) -> "Division":
+        """Give workers on GPUs as many seats as it takes to fill a batch with the segments of short tracks.
+
+        Parameters
+        ----------
+        tracks : int, >= 0
+            To do.
+        segments : int or None, >= 1
+            Of a mean track; None if a worker can only do one track at a time.
+        """
+        if segments is None or not self.on_cuda:
+            return self
+        wanted = min(math.ceil(GPU_BATCH / segments), math.ceil(tracks / self.workers))
+        return replace(self, seats=max(1, wanted))
 
 
 def divide(

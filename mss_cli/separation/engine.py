@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ _DEPTH = 8
 
 @dataclass(slots=True)
 class Engine:
-    """A prepared separator: loaded once, used for any number of tracks.
+    """A prepared separator: loaded once, used for any number of tracks, one at a time.
 
     Parameters
     ----------
@@ -63,6 +63,24 @@ class Engine:
     def __post_init__(self) -> None:
         if self.batch_size == 0:
             self.batch_size = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
+
+    def shared(self, count: int) -> "tuple[Engine, ...]":
+        """Give engines for so many tracks at once, each in a thread, with this one separator between them.
+
+        What they have it do is computed together, `batch_size` segments a call, see `SharedSeparator`. This engine is
+        not to be used any more.
+
+        Raises
+        ------
+        ValueError
+            If there are to be several, and the separator hears whole tracks or is an ensemble.
+        """
+        if count == 1:
+            return (self,)
+        from mss_cli.separation.shared import SharedSeparator
+
+        separator = SharedSeparator(self.separator, device=self.device, precision=self.precision, most=self.batch_size)
+        return tuple(replace(self, separator=separator) for _ in range(count))
 
     def segment_seconds(self, settings: EngineSettings) -> float | None:
         """Give the segment length in force, the longest of an ensemble; None where the whole track is heard."""
@@ -121,6 +139,7 @@ class Engine:
         from mss_models.streaming import PerChannel
         from mss_models.tracks import TrackInput, begin_track
 
+        self._follow()
         separator = self.separator
         if separator.channels == 1 and channels == 2:
             separator = PerChannel(separator, channels)
@@ -168,6 +187,14 @@ class Engine:
         tail = back.flush(max(delay.received, given + last.shape[-1]))
         flat = np.concatenate([last, tail], axis=-1)[:, : delay.received - given]  # (stem * channel, sample)
         yield paired(np.ascontiguousarray(flat))
+
+    def _follow(self) -> None:
+        """Compute where the separator is: another engine that shares it may have moved it."""
+        from mss_cli.separation.shared import SharedSeparator
+
+        if isinstance(self.separator, SharedSeparator) and self.separator.device != self.device:
+            self.device, self.precision = self.separator.device, self.separator.precision
+            self.batch_size = CPU_BATCH  # it leaves a device for the CPU alone
 
     def _track_settings(self, settings: EngineSettings) -> "TrackSettings":
         """Join what was asked for and what the device carries."""

@@ -1,4 +1,4 @@
-"""Which engine does a run, and with how many workers."""
+"""Which engine does a run, with how many workers, and how many tracks at once in each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +29,8 @@ def chosen_engine(
     ------
     UsageError, DeviceError
         If the cluster asked for is not there or has no such device.
+    WeightsError
+        If the weights cannot be read.
     """
     request, size = brief.checked.request, worker_bytes(brief.checked.weights)
     if options.engine is EngineName.RAY:
@@ -56,6 +58,10 @@ def chosen_engine(
         device=request.device,
         worker_bytes=size,
     )
+    if options.jobs is None and division.on_cuda and tracks > division.workers:
+        from mss_cli.batch.engines.seats import shared_segments
+
+        division = division.seated(tracks=tracks, segments=shared_segments(brief.checked, seconds / tracks))
     # A process that can be killed where one may have to be.
     if division.jobs == 1 and options.timeout_seconds is None:
         from mss_cli.batch.engines.inline import InlineEngine

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator
 
 from mss_cli.batch.engines.base import Outcome, Task
-from mss_cli.batch.engines.worker import Brief, Worker
+from mss_cli.batch.engines.worker import Brief, load_workers
 from mss_cli.events import Listener
 
 
@@ -20,6 +20,6 @@ class InlineEngine:
 
     def run(self, tasks: Iterator[Task], listener: Listener) -> Generator[Outcome, None, None]:
         """Do tasks; see `Engine.run`."""
-        worker = Worker(self._brief, listener)
+        (worker,) = load_workers(self._brief, listener)
         for task in tasks:
             yield Outcome(task, worker.do(task, listener))

@@ -164,7 +164,7 @@ class RayEngine:
         """Do tasks; see `Engine.run`."""
         device, threads = self._division.devices[0], self._division.threads
         site = _Cluster(self._brief.at(device, threads=threads), self._worker_bytes, listener)
-        crew = Crew(site, self._division.jobs, tasks, listener, timeout_seconds=self._timeout_seconds)
+        crew = Crew(site, self._division.workers, tasks, listener, timeout_seconds=self._timeout_seconds)
         try:
             yield from crew.outcomes()
         finally:
@@ -209,11 +209,11 @@ class _Cluster:
         )
         self._silent_since: float | None = time.monotonic()  # None when a worker came, or when it was said
 
-    def start(self) -> _Remote:
-        """Ask for an actor; it lives as soon as a machine has room."""
+    def start(self) -> tuple[_Remote]:
+        """Ask for an actor, with one seat; it lives as soon as a machine has room."""
         with signals_held():
             handle = self._actor.remote(self._brief, str(Path.cwd()))
-            return _Remote(handle, handle.place.remote())
+            return (_Remote(handle, handle.place.remote()),)
 
     def give(self, worker: _Remote, task: Task) -> None:
         """Send a task."""

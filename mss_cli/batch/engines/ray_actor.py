@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from mss_cli.batch.engines.base import Task
-from mss_cli.batch.engines.serving import Message, work
+from mss_cli.batch.engines.serving import Message, Seat, work
 from mss_cli.batch.engines.worker import Brief
 
 
@@ -42,8 +42,8 @@ class WorkerActor:
             os.chdir(folder)
         self._tasks: SimpleQueue[Task] = SimpleQueue()
         self._messages: SimpleQueue[Message] = SimpleQueue()
-        arguments = (brief, self._tasks.get, self._messages.put)
-        threading.Thread(target=work, args=arguments, name="work", daemon=True).start()
+        seat = Seat(self._tasks.get, self._messages.put)
+        threading.Thread(target=work, args=(brief, [seat]), name="work", daemon=True).start()
 
     def place(self) -> Place:
         """Tell where this is."""

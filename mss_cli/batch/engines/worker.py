@@ -10,7 +10,7 @@ from mss_cli.batch.stores.mirror import Mirror
 from mss_cli.batch.track_job import Making, separate_job
 from mss_cli.errors import MssError
 from mss_cli.events import InternalError, Listener
-from mss_cli.separation.request import Checked, load
+from mss_cli.separation.request import Checked, Loaded, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,44 @@ class Brief:
         return replace(self, checked=replace(self.checked, request=request))
 
 
-class Worker:
-    """A loaded model that does tasks. It never prints and never raises for a track's sake.
+def load_workers(brief: Brief, listener: Listener, *, seats: int = 1) -> "tuple[Worker, ...]":
+    """Load the model, once for all seats.
 
     Parameters
     ----------
     brief : Brief
     listener : callable
         Takes the events of loading.
+    seats : int, >= 1
+        Tracks at once, each in a thread of its own; several only where `mss_cli.batch.engines.seats` allows it.
+
+    Returns
+    -------
+    tuple of Worker
+        One for each seat.
 
     Raises
     ------
     UsageError, WeightsError, DeviceError
         If the model cannot be loaded.
     """
+    loaded = load(brief.checked.request, listener)
+    return tuple(Worker(brief, replace(loaded, engine=engine)) for engine in loaded.engine.shared(seats))
 
-    def __init__(self, brief: Brief, listener: Listener) -> None:
+
+class Worker:
+    """A loaded model that does tasks, one at a time. It never prints and never raises for a track's sake.
+
+    Parameters
+    ----------
+    brief : Brief
+    loaded : Loaded
+        The model.
+    """
+
+    def __init__(self, brief: Brief, loaded: Loaded) -> None:
         self._brief = brief
-        self._loaded = load(brief.checked.request, listener)
+        self._loaded = loaded
 
     def do(self, task: Task, listener: Listener) -> MssError | None:
         """Do one task; give what went wrong, if anything did.
