@@ -1,47 +1,26 @@
 """Checkpoints of others: which family they are of, and the checkpoint of ours that is made of them once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from mss_cli.errors import OutputError, UsageError, WeightsError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
-from mss_cli.weights.families import (
-    deep_salience,
-    demucs,
-    demucs_bag,
-    open_unmix,
-    roformer,
-    scnet,
-    tdc_unet,
-    tfc_tdf_v3,
-    x_umx,
-)
+from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, tdc_unet, x_umx
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.families.demucs_bag import BagFile, read_bag_file
+from mss_cli.weights.families.roformer import ROFORMER
+from mss_cli.weights.families.scnet import SCNET
+from mss_cli.weights.families.tfc_tdf_v3 import TFC_TDF_V3
 from mss_cli.weights.families.training_yaml import beside
 from mss_cli.weights.families.yaml_checkpoint import bare_keys
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
 
 FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "tfc-tdf-v3", "scnet", "deep-salience")
-# Those with a YAML file beside the checkpoint.
-
-
-class _WithYaml(Protocol):
-    """A module that reads a family whose checkpoints have a YAML file beside them."""
-
-    def fits(self, keys: Iterable[str]) -> bool: ...
-    def read(self, parts: Sequence[Part], stems: tuple[str, ...]) -> Contents: ...
-
-
-_WITH_YAML: Final[Mapping[str, _WithYaml]] = {
-    roformer.NAME: roformer,
-    tfc_tdf_v3.NAME: tfc_tdf_v3,
-    scnet.NAME: scnet,
-}
+_WITH_YAML: Final = {family.name: family for family in (ROFORMER, TFC_TDF_V3, SCNET)}
 # Part of the names of what was made before; raised when the readers make something else.
 _VERSION: Final = 1
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"

@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 from mss_cli.errors import WeightsError
 from mss_cli.weights.cache import Cache
-from mss_cli.weights.families import scnet, tfc_tdf_v3
 from mss_cli.weights.families.contents import Part
+from mss_cli.weights.families.scnet import SCNET
+from mss_cli.weights.families.tfc_tdf_v3 import TFC_TDF_V3
 from mss_cli.weights.store import load
 from mss_models.networks.scnet.network import Scnet
 from mss_models.networks.scnet.settings import Bands, ScnetSettings
@@ -150,7 +151,7 @@ def test_a_network_for_one_stem_is_read_by_its_target(folder):
 )
 def test_norms_and_activations_go_by_their_published_names(folder, words, changes):
     shape = replace(SHAPE, **changes)
-    contents = tfc_tdf_v3.read([Part(mdx_files(folder, mdx_state(shape), **words))])
+    contents = TFC_TDF_V3.read([Part(mdx_files(folder, mdx_state(shape), **words))])
     assert {key: contents.configuration[key] for key in ("norm", "activation", "elu_alpha")} == {
         "norm": shape.norm,
         "activation": shape.activation,
@@ -180,11 +181,11 @@ def test_mean_and_deviation_are_left_in_where_the_file_says_so(folder):
 
 def test_stems_of_another_name_are_refused(folder):
     with pytest.raises(WeightsError, match="stems vocals, other instead of drums, bass"):
-        tfc_tdf_v3.read([Part(mdx_files(folder))], ("drums", "bass"))
+        TFC_TDF_V3.read([Part(mdx_files(folder))], ("drums", "bass"))
 
 
 def test_stems_of_the_names_expected_are_taken(folder):
-    assert scnet.read([Part(scnet_files(folder))], STEMS).stems == STEMS
+    assert SCNET.read([Part(scnet_files(folder))], STEMS).stems == STEMS
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,6 @@ def test_without_its_yaml_file_it_is_refused_with_a_way_out(folder):
 
 
 def test_the_bands_of_the_file_are_those_of_the_network(folder):
-    contents = scnet.read([Part(scnet_files(folder))])
+    contents = SCNET.read([Part(scnet_files(folder))])
     assert contents.configuration["band_shares"] == list(Bands().shares)
     assert contents.configuration["band_depths"] == list(Bands().depths)

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from mss_cli.errors import WeightsError
 from mss_cli.weights.cache import Cache
-from mss_cli.weights.families import roformer
 from mss_cli.weights.families.contents import Part
+from mss_cli.weights.families.roformer import ROFORMER
 from mss_cli.weights.families.training_yaml import read_training_yaml
 from mss_cli.weights.foreign import convert_local
 from mss_cli.weights.store import load
@@ -122,7 +122,7 @@ def with_more_of_rotary(state):
 @pytest.mark.parametrize("change", [wrapped, counted_from_one, with_more_of_rotary])
 def test_layouts_that_others_save_are_read(folder, change):
     state = network(MEL).state_dict()
-    contents = roformer.read([Part(files(folder, MEL, content=change(state)))])
+    contents = ROFORMER.read([Part(files(folder, MEL, content=change(state)))])
     assert contents.state.keys() == {f"network.{key}" for key in state}
     assert all(torch.equal(contents.state[f"network.{key}"], value) for key, value in state.items())
 
@@ -138,10 +138,10 @@ def test_safetensors_without_the_angles_are_read(folder):
 def test_parts_of_a_published_model_may_come_in_any_order(folder):
     path = files(folder, name="a")
     said = path.with_suffix(".yaml").rename(folder / "config_of_a.yaml")
-    assert roformer.read([Part(said), Part(path)], ("vocals",)).stems == ("vocals",)
-    assert roformer.read([Part(path)]).stems == ("vocals",)
+    assert ROFORMER.read([Part(said), Part(path)], ("vocals",)).stems == ("vocals",)
+    assert ROFORMER.read([Part(path)]).stems == ("vocals",)
     with pytest.raises(WeightsError, match="stems vocals instead of drums"):
-        roformer.read([Part(path), Part(said)], ("drums",))
+        ROFORMER.read([Part(path), Part(said)], ("drums",))
 
 
 def test_another_yaml_file_makes_another_checkpoint(folder, cache):
@@ -185,7 +185,7 @@ def test_what_a_file_does_not_say_is_as_upstream(folder):
     path = files(folder)
     path.with_suffix(".yaml").write_text("model: {dim: 8}\ntraining: {target_instrument: vocals}\n")
     with pytest.raises(WeightsError, match=r"weights do not fit the network: .* \(sizes: model_ep_1_sdr_9.6568.yaml\)"):
-        roformer.read([Part(path)])
+        ROFORMER.read([Part(path)])
     assert sum(PUBLISHED_WIDTHS) == 1025
     assert len(PUBLISHED_WIDTHS) == 62
 
@@ -208,7 +208,7 @@ def test_what_a_file_does_not_say_is_as_upstream(folder):
 )
 def test_yaml_files_that_do_not_go_with_the_weights_are_refused(folder, words, match):
     with pytest.raises(WeightsError, match=match) as caught:
-        roformer.read([Part(files(folder, **words))])
+        ROFORMER.read([Part(files(folder, **words))])
     assert caught.value.code == 5
 
 
@@ -223,7 +223,7 @@ def test_a_tag_of_python_runs_nothing(folder, tmp_path):
 def test_a_mel_network_of_two_rates_is_refused(folder):
     path = files(folder, MEL, bands=MEL_BANDS.replace("8000", "44100"))
     with pytest.raises(WeightsError, match="names two sample rates"):
-        roformer.read([Part(path)])
+        ROFORMER.read([Part(path)])
 
 
 def test_without_its_yaml_file_a_checkpoint_is_refused_with_what_to_do(folder):
@@ -240,7 +240,7 @@ def test_without_its_yaml_file_a_checkpoint_is_refused_with_what_to_do(folder):
 def test_later_networks_of_the_package_are_refused(folder):
     state = {**network(SPLIT).state_dict(), "layers.1.0.layers.0.0.to_value_residual_mix.weight": torch.zeros(2, 8)}
     with pytest.raises(WeightsError, match="1 unexpected: layers.1.0.layers.0.0.to_value_residual_mix.weight"):
-        roformer.read([Part(files(folder, content=state))])
+        ROFORMER.read([Part(files(folder, content=state))])
 
 
 def test_other_weights_are_refused(folder):

@@ -6,28 +6,19 @@ network.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.contents import refuse
 from mss_cli.weights.families.training_yaml import TrainingYaml
-from mss_cli.weights.families.yaml_checkpoint import (
-    check_keys,
-    checkpoint_and_yaml,
-    contents_of,
-    has_all,
-    read_state,
-)
+from mss_cli.weights.families.yaml_checkpoint import YamlFamily, check_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mss_models.networks.roformer.network import Roformer
     from mss_models.networks.roformer.settings import RoformerSettings
 
-NAME: Final = "roformer"
-# What others put before the keys.
-_PREFIX: Final = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
 _MARKS: Final = ("band_split.to_features.0.0.gamma", "mask_estimators.0.to_freqs.0.0.0.weight")
 _FINAL_NORM: Final = "final_norm.gamma"
 _ANGLES: Final = ".rotary_embed."
@@ -45,61 +36,15 @@ _UNMINDED: Final = (
 )
 
 
-def fits(keys: Iterable[str]) -> bool:
-    """Tell by its keys whether a state dict is one of these."""
-    return has_all((_PREFIX.sub("", key) for key in keys), _MARKS)
-
-
-def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
-    """Read a checkpoint with its YAML file.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Both, or the checkpoint alone, with the YAML file beside it.
-    stems : tuple of str
-        Those expected, in any order; all if empty. The file tells in which order they come.
-
-    Raises
-    ------
-    WeightsError
-        If a file is of another kind, or they do not go together.
-    """
-    from mss_models.configuration import ConfigurationError
-    from mss_models.errors import StateMismatch
-    from mss_models.networks.roformer.configurations import roformer_values
-
-    path, file = checkpoint_and_yaml(parts)
-    state = _state(path)
-    try:
-        settings = _settings(file, mel=_FINAL_NORM not in state)
-        whole = _checked(state, settings)
-    except (ConfigurationError, StateMismatch, ValueError) as error:
-        raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    return contents_of(NAME, file, settings, roformer_values(settings), whole, stems)
-
-
-def _state(path: Path) -> "dict[str, Tensor]":
-    """Read the weights under the keys of our network."""
-    state = {_PREFIX.sub("", key): tensor for key, tensor in read_state(path).items()}
-    if not fits(state):
-        raise refuse(path, "no state dict of BS-RoFormer or Mel-Band RoFormer")
-    if not any(key.startswith("layers.0.0.") for key in state):
-        # The first of three transformers is left out, but counted, in lucidrains' package.
-        state = {re.sub(r"^(layers\.\d+\.)([12])\.", _one_lower, key): tensor for key, tensor in state.items()}
-    # Later versions of the package of rotary embeddings keep more than the angles.
-    return {key: value for key, value in state.items() if _ANGLES not in key or key.endswith(f"{_ANGLES}freqs")}
-
-
 def _one_lower(found: re.Match[str]) -> str:
     return f"{found[1]}{int(found[2]) - 1}."
 
 
-def _settings(file: TrainingYaml, *, mel: bool) -> "RoformerSettings":
+def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "RoformerSettings":
     """Read the sizes."""
     from mss_models.networks.roformer.settings import PUBLISHED_MEL_BANDS, PUBLISHED_WIDTHS, RoformerSettings
 
-    model = file.model
+    model, mel = file.model, _FINAL_NORM not in state
     check_keys(model, (*_MEANT, *_UNMINDED))
     if ("num_bands" in model.values) != mel:
         kinds = ("BS-RoFormer", "Mel-Band RoFormer")
@@ -138,20 +83,36 @@ def _settings(file: TrainingYaml, *, mel: bool) -> "RoformerSettings":
     )
 
 
-def _checked(state: "dict[str, Tensor]", settings: "RoformerSettings") -> "dict[str, Tensor]":
-    """Compare with the network of these sizes; angles that were left out are put in, none share their memory."""
-    import torch
-
+def _mended(
+    state: "Mapping[str, Tensor]", expected: "Mapping[str, Tensor]", settings: "RoformerSettings"
+) -> "dict[str, Tensor]":
+    """Bring the versions of both packages to ours; angles that were left out are put in, none share their memory."""
     from mss_models.networks.roformer.attention import RotaryPositions
-    from mss_models.networks.roformer.network import Roformer
-    from mss_models.networks.states import check_state
 
-    with torch.device("meta"):
-        expected = Roformer(settings).state_dict()
+    if not any(key.startswith("layers.0.0.") for key in state):
+        # The first of three transformers is left out, but counted, in lucidrains' package.
+        state = {re.sub(r"^(layers\.\d+\.)([12])\.", _one_lower, key): tensor for key, tensor in state.items()}
+    # Later versions of the package of rotary embeddings keep more than the angles.
+    mended = {key: value for key, value in state.items() if _ANGLES not in key or key.endswith(f"{_ANGLES}freqs")}
     angles = RotaryPositions(settings.head_width).freqs
-    whole = dict(state)
     for key in expected:
         if key.endswith(f"{_ANGLES}freqs"):
-            whole[key] = state.get(key, angles).clone()
-    check_state(expected, whole)
-    return whole
+            mended[key] = mended.get(key, angles).clone()
+    return mended
+
+
+def _values(settings: "RoformerSettings") -> Mapping[str, object]:
+    from mss_models.networks.roformer.configurations import roformer_values
+
+    return roformer_values(settings)
+
+
+def _network(settings: "RoformerSettings") -> "Roformer":
+    from mss_models.networks.roformer.network import Roformer
+
+    return Roformer(settings)
+
+
+ROFORMER: Final = YamlFamily(
+    "roformer", "BS-RoFormer or Mel-Band RoFormer", _MARKS, _settings, _values, _network, _mended
+)

@@ -4,25 +4,19 @@ Keys, shapes and the meaning of the YAML file: github.com/starrytong/SCNet and
 github.com/ZFTurbo/Music-Source-Separation-Training.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.contents import refuse
 from mss_cli.weights.families.training_yaml import TrainingYaml
-from mss_cli.weights.families.yaml_checkpoint import (
-    check_keys,
-    checkpoint_and_yaml,
-    contents_of,
-    has_all,
-    read_state,
-)
+from mss_cli.weights.families.yaml_checkpoint import YamlFamily, check_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mss_models.networks.scnet.network import Scnet
     from mss_models.networks.scnet.settings import ScnetSettings
 
-NAME: Final = "scnet"
 _MARKS: Final = ("encoder.0.SDlayer.convs.0.weight", "separation_net.dp_modules.0.lstm_layers.0.weight_ih_l0")
 _MASKED: Final = "mask_layer.0.weight"
 _MEANT: Final = (
@@ -31,52 +25,7 @@ _MEANT: Final = (
 )
 
 
-def fits(keys: Iterable[str]) -> bool:
-    """Tell by its keys whether a state dict is one of these."""
-    return has_all(keys, _MARKS)
-
-
-def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
-    """Read a checkpoint with its YAML file.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Both, or the checkpoint alone, with the YAML file beside it.
-    stems : tuple of str
-        Those expected, in any order; all if empty. The file tells in which order they come.
-
-    Raises
-    ------
-    WeightsError
-        If a file is of another kind, or they do not go together.
-    """
-    from mss_models.errors import StateMismatch
-    from mss_models.networks.scnet.configurations import scnet_values
-    from mss_models.networks.states import check_state
-
-    path, file = checkpoint_and_yaml(parts)
-    state = read_state(path)
-    if not fits(state):
-        raise refuse(path, "no state dict of SCNet")
-    try:
-        settings = _settings(file, masked=_MASKED in state)
-        check_state(_expected(settings), state)
-    except (StateMismatch, ValueError) as error:
-        raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    return contents_of(NAME, file, settings, scnet_values(settings), state, stems)
-
-
-def _expected(settings: "ScnetSettings") -> "dict[str, Tensor]":
-    import torch
-
-    from mss_models.networks.scnet.network import Scnet
-
-    with torch.device("meta"):
-        return dict(Scnet(settings).state_dict())
-
-
-def _settings(file: TrainingYaml, *, masked: bool) -> "ScnetSettings":
+def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "ScnetSettings":
     """Read the sizes."""
     from mss_models.networks.scnet.settings import Bands, ScnetSettings
 
@@ -95,7 +44,7 @@ def _settings(file: TrainingYaml, *, masked: bool) -> "ScnetSettings":
         hop_length=model.integer("hop_size", 1024),
         unitary=model.flag("normalized", True),
         normalization="deviation" if file.inference.flag("normalize", False) else "none",
-        masked=masked,
+        masked=_MASKED in state,
         widths=tuple(model.integers("dims", (4, 32, 64, 128))),
         bands=Bands(
             shares=tuple(model.numbers("band_SR", bands.shares)),
@@ -108,3 +57,18 @@ def _settings(file: TrainingYaml, *, masked: bool) -> "ScnetSettings":
         dual_paths=model.integer("num_dplayer", 6),
         expansion=model.integer("expand", 1),
     )
+
+
+def _values(settings: "ScnetSettings") -> Mapping[str, object]:
+    from mss_models.networks.scnet.configurations import scnet_values
+
+    return scnet_values(settings)
+
+
+def _network(settings: "ScnetSettings") -> "Scnet":
+    from mss_models.networks.scnet.network import Scnet
+
+    return Scnet(settings)
+
+
+SCNET: Final = YamlFamily("scnet", "SCNet", _MARKS, _settings, _values, _network)

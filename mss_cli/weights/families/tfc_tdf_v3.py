@@ -5,26 +5,19 @@ github.com/ZFTurbo/Music-Source-Separation-Training.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from mss_cli.weights.families.contents import Contents, Part, refuse
+from mss_cli.weights.families.contents import refuse
 from mss_cli.weights.families.training_yaml import TrainingYaml
-from mss_cli.weights.families.yaml_checkpoint import (
-    check_keys,
-    checkpoint_and_yaml,
-    contents_of,
-    has_all,
-    read_state,
-)
+from mss_cli.weights.families.yaml_checkpoint import YamlFamily, check_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mss_models.networks.tfc_tdf_v3 import Activation, Norm
+    from mss_models.networks.tfc_tdf_v3 import Activation, Norm, TfcTdfV3
     from mss_models.networks.tfc_tdf_v3_separator import TfcTdfV3Settings
 
-NAME: Final = "tfc-tdf-v3"
 _MARKS: Final = ("first_conv.weight", "bottleneck_block.blocks.0.tdf.2.weight", "final_conv.2.weight")
 _MEANT: Final = (
     *("act", "bottleneck_factor", "growth", "norm", "num_blocks_per_scale", "num_channels", "num_scales"),
@@ -34,52 +27,7 @@ _NORMS: "Final[dict[object, Norm]]" = {None: "none", "BatchNorm": "batch", "Inst
 _ALPHA: Final = re.compile(r"elu(\d+(?:\.\d*)?(?:[eE]-?\d+)?)")
 
 
-def fits(keys: Iterable[str]) -> bool:
-    """Tell by its keys whether a state dict is one of these."""
-    return has_all(keys, _MARKS)
-
-
-def read(parts: Sequence[Part], stems: tuple[str, ...] = ()) -> Contents:
-    """Read a checkpoint with its YAML file.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Both, or the checkpoint alone, with the YAML file beside it.
-    stems : tuple of str
-        Those expected, in any order; all if empty. The file tells in which order they come.
-
-    Raises
-    ------
-    WeightsError
-        If a file is of another kind, or they do not go together.
-    """
-    from mss_models.errors import StateMismatch
-    from mss_models.networks.states import check_state
-    from mss_models.networks.tfc_tdf_v3_separator import tfc_tdf_v3_values
-
-    path, file = checkpoint_and_yaml(parts)
-    state = read_state(path)
-    if not fits(state):
-        raise refuse(path, "no state dict of TFC-TDF v3 (MDX23C)")
-    try:
-        settings = _settings(file)
-        check_state(_expected(settings), state)
-    except (StateMismatch, ValueError) as error:
-        raise refuse(path, f"{error} (sizes: {file.path.name})") from error
-    return contents_of(NAME, file, settings, tfc_tdf_v3_values(settings), state, stems)
-
-
-def _expected(settings: "TfcTdfV3Settings") -> "dict[str, Tensor]":
-    import torch
-
-    from mss_models.networks.tfc_tdf_v3 import TfcTdfV3
-
-    with torch.device("meta"):
-        return dict(TfcTdfV3(settings.shape).state_dict())
-
-
-def _settings(file: TrainingYaml) -> "TfcTdfV3Settings":
+def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "TfcTdfV3Settings":
     """Read the sizes."""
     from mss_models.networks.tfc_tdf_v3 import TfcTdfV3Shape
     from mss_models.networks.tfc_tdf_v3_separator import TfcTdfV3Settings
@@ -136,3 +84,18 @@ def _activation(file: TrainingYaml) -> "tuple[Activation, float]":
     if found is None:
         raise refuse(file.path, f"its `model.act` is not known here: `{name}`")
     return "elu", float(found[1])
+
+
+def _values(settings: "TfcTdfV3Settings") -> Mapping[str, object]:
+    from mss_models.networks.tfc_tdf_v3_separator import tfc_tdf_v3_values
+
+    return tfc_tdf_v3_values(settings)
+
+
+def _network(settings: "TfcTdfV3Settings") -> "TfcTdfV3":
+    from mss_models.networks.tfc_tdf_v3 import TfcTdfV3
+
+    return TfcTdfV3(settings.shape)
+
+
+TFC_TDF_V3: Final = YamlFamily("tfc-tdf-v3", "TFC-TDF v3 (MDX23C)", _MARKS, _settings, _values, _network)
