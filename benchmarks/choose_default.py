@@ -53,16 +53,23 @@ SONG_ARMS: dict[str, tuple[str, ...]] = {
 }
 
 
+def songs(pack: Path, *, share_alike: bool = False) -> str:
+    allowed = str(share_alike).lower()
+    source = f"{{kind: notes, root: {pack}, split: train, songs: {SONGS}, seconds: {SECONDS}, share_alike: {allowed}}}"
+    return f"data.train=[{source}]"
+
+
 def arms(pack: Path, work: Path) -> list[Arm]:
     chosen = {**DESIGNS, **{name: (*DESIGNS["trial"], *extra) for name, extra in SONG_ARMS.items()}}
+    # Whether the voices under a share-alike licence are worth a model of their own; beside "thin-even".
+    chosen["share-alike"] = (*DESIGNS["thin-even"], songs(pack, share_alike=True))
     return [Arm(name, "subband44", partial(changes, pack, work, extra)) for name, extra in chosen.items()]
 
 
 def changes(pack: Path, work: Path, extra: tuple[str, ...], seed: int, updates: int) -> list[str]:
-    songs = f"{{kind: notes, root: {pack}, split: train, songs: {SONGS}, seconds: {SECONDS}}}"
     valid = f"{{kind: notes, root: {pack}, split: valid, songs: {VALID_SONGS}, seconds: {SECONDS}}}"
     return [
-        f"data.train=[{songs}]", f"data.valid=[{valid}]", f"data.valid_examples={VALID_EXAMPLES}",
+        songs(pack), f"data.valid=[{valid}]", f"data.valid_examples={VALID_EXAMPLES}",
         f"data.cache={work / 'cache'}", "data.workers=0", f"training.seed={seed}", f"training.steps={updates}",
         "training.validate_steps=1000000", "training.ema=0.995", "optimizer.schedule=cosine",
         "optimizer.warmup_steps=50", "augmentation.track=[{step: stem-dropout, probability: 0.08}]",
