@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_cli.batch.cores import Machine, _free_in, _free_memory, _groups, _quota, divide, this_machine, worker_bytes
+from mss_cli.batch.cores import (
+    Division,
+    Machine,
+    _free_in,
+    _free_memory,
+    _groups,
+    _quota,
+    divide,
+    this_machine,
+    worker_bytes,
+)
 
 GIB = 1 << 30
 
@@ -52,6 +62,44 @@ def divided(machine, *, tracks=100, jobs=None, threads=None, device="cpu", worke
 )
 def test_a_machine_is_divided(machine, asked, expected):
     assert divided(machine, **asked) == expected
+
+
+TWO_GPUS = ("cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("devices", "tracks", "segments", "seats"),
+    [
+        (("cuda:0",), 100, 1, 8),
+        (("cuda:0",), 100, 2, 4),
+        (("cuda:0",), 100, 3, 3),
+        (("cuda:0",), 100, 7, 2),
+        (("cuda:0",), 100, 8, 1),
+        (("cuda:0",), 100, 50, 1),
+        (("cuda:0",), 3, 1, 3),
+        (("cuda:0",), 0, 1, 1),
+        (("cuda:0",), 100, None, 1),
+        (TWO_GPUS, 100, 1, 8),
+        (TWO_GPUS, 8, 1, 4),
+        (TWO_GPUS, 3, 1, 2),
+        (("cpu",), 100, 1, 1),
+        (("auto",), 100, 1, 1),
+        (("mps",), 100, 1, 1),
+    ],
+)
+def test_workers_on_gpus_have_seats_for_tracks_that_fill_a_batch_together(devices, tracks, segments, seats):
+    division = Division(devices, 1).seated(tracks=tracks, segments=segments)
+    assert (division.devices, division.seats) == (devices, seats)
+    assert (division.workers, division.jobs) == (len(devices), len(devices) * seats)
+
+
+@given(gpus=st.integers(1, 16), tracks=st.integers(0, 1000), segments=st.integers(1, 1000))
+def test_no_worker_has_a_seat_without_a_track_or_more_segments_at_once_than_fill_a_batch(gpus, tracks, segments):
+    division = Division(tuple(f"cuda:{number}" for number in range(gpus)), 1)
+    seated = division.seated(tracks=tracks, segments=segments)
+    assert 1 <= seated.seats <= 8
+    assert seated.jobs < max(tracks, 1) + gpus
+    assert (seated.seats - 1) * segments < 8
 
 
 @given(

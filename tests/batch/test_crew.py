@@ -29,7 +29,8 @@ def task(name):
 class Scripted:
     """A site whose workers answer each task with the next entry of its script, and loading with the next of `loads`."""
 
-    def __init__(self, scripts=None, *, loads=(), clock=None):
+    def __init__(self, scripts=None, *, loads=(), clock=None, seats=1):
+        self.seats = seats
         self.scripts = {name: deque(answers) for name, answers in (scripts or {}).items()}
         self.loads = deque(loads)
         self.clock = clock
@@ -41,38 +42,43 @@ class Scripted:
     def start(self):
         self.started += 1
         self.living.add(self.started)
+        seats = [(self.started, number) for number in range(self.seats)]
         news = self.loads.popleft() if self.loads else Loaded()
-        if news is not NEVER:
-            self.news.append((self.started, news))
-        return self.started
+        if isinstance(news, Loaded):
+            self.news.extend((seat, news) for seat in seats)
+        elif news is not NEVER:
+            self.news.append((seats[0], news))
+        return seats
 
-    def give(self, worker, task):
-        assert worker in self.living
-        assert worker not in self.working
+    def give(self, seat, task):
+        assert seat[0] in self.living
+        assert seat not in self.working
         name = task.path.stem
         self.beside.append((name, len(self.working)))
-        self.working[worker] = name
+        self.working[seat] = name
         answers = self.scripts.get(name)
         answer = answers.popleft() if answers else GOOD
         if answer is not NEVER:
-            self.news.append((worker, answer))
+            self.news.append((seat, answer))
 
-    def hear(self, workers, patience):
+    def hear(self, seats, patience):
         if not self.news:
             assert patience is not None, "the crew waits forever"
             self.clock.now += patience
             return []
-        worker, news = self.news.popleft()
-        assert worker in workers
+        seat, news = self.news.popleft()
+        assert seat in seats
         if isinstance(news, Ended):
-            del self.working[worker]
-        return [(worker, news)]
+            del self.working[seat]
+        return [(seat, news)]
 
-    def remove(self, workers):
-        for worker, task in workers.items():
+    def remove(self, seats):
+        for worker in {worker for worker, _ in seats}:
+            assert sum(seat[0] == worker for seat in seats) == self.seats
             self.living.remove(worker)
-            self.working.pop(worker, None)
-            self.news = deque(entry for entry in self.news if entry[0] != worker)
+        for seat, task in seats.items():
+            self.working.pop(seat, None)
+            self.news = deque(entry for entry in self.news if entry[0] != seat)
             self.removed.append(None if task is None else task.path.stem)
 
 
@@ -222,26 +228,80 @@ def test_loading_is_not_on_the_account_of_a_track():
 def test_what_every_worker_says_while_it_loads_is_said_once():
     class Chatty(Scripted):
         def start(self):
-            worker = super().start()
-            self.news.appendleft((worker, Warned("no GPU")))
-            return worker
+            seats = super().start()
+            self.news.appendleft((seats[0], Warned("no GPU")))
+            return seats
 
     assert run(Chatty(), "abcd", jobs=3)[1] == ["no GPU"]
 
 
+def test_every_seat_of_a_worker_has_a_track():
+    site = Scripted({name: [NEVER] for name in "abcdef"}, seats=3)
+    crew = Crew(site, 2, map(task, "abcdefg"), lambda event: None)
+    site.hear = lambda seats, patience: Scripted.hear(site, seats, patience) if site.news else pytest.fail("idle")
+    with pytest.raises(pytest.fail.Exception):
+        next(crew.outcomes())
+    assert (site.started, sorted(site.working.values())) == (2, list("abcdef"))
+    crew.dismiss()
+
+
+def test_no_more_workers_are_started_than_have_a_track_for_a_seat():
+    site = Scripted(seats=4)
+    assert run(site, "abcd", jobs=3)[0] == dict.fromkeys("abcd", 0)
+    assert site.started == 1
+
+
+def test_all_tracks_of_a_worker_that_died_are_tried_once_more_each_alone():
+    site = Scripted({"a": [NEVER], "b": [CRASH], "c": [NEVER]}, seats=3)
+    codes, said = run(site, "abcde", jobs=1)
+    assert codes == dict.fromkeys("abcde", 0)
+    assert said == ["its worker died (SIGSEGV): it is tried once more, alone"] * 3
+    assert sorted(site.beside[-3:]) == [("a", 0), ("b", 0), ("c", 0)]
+    assert [name for name, _ in site.beside].count("d") == 1
+
+
+def test_of_several_tracks_of_dying_workers_only_the_guilty_one_fails():
+    codes, _ = run(Scripted({"a": [NEVER], "b": [CRASH, CRASH], "c": [NEVER]}, seats=3), "abcde", jobs=1)
+    assert codes == {"a": 0, "b": 70, "c": 0, "d": 0, "e": 0}
+
+
+def test_a_track_that_takes_too_long_fails_and_those_beside_it_are_begun_again_without_blame():
+    clock = Clock()
+    site = Scripted({"b": [NEVER], "c": [NEVER]}, clock=clock, seats=3)
+    give = site.give
+
+    def late(seat, given):
+        give(seat, given)
+        clock.now += 10.0 if given.path.stem == "b" else 0.0  # so that its time is over before that of `c`
+
+    site.give = late
+    codes, said = run(site, "abcd", jobs=1, timeout_seconds=60.0, clock=clock)
+    assert codes == {"a": 0, "b": 75, "c": 0, "d": 0}
+    assert said == ["its worker was ended for a track that took too long: it is begun again"]
+    assert [name for name, _ in site.beside].count("c") == 2
+
+
+def test_a_worker_of_several_seats_that_dies_over_the_model_is_one_worker_less():
+    site = Scripted(loads=[OUT_OF_MEMORY], seats=2)
+    codes, said = run(site, "abcdef", jobs=2)
+    assert codes == dict.fromkeys("abcdef", 0)
+    assert said == ["a worker died while it loaded the model (SIGKILL): going on with 1"]
+    with pytest.raises(MemoryExhausted):
+        run(Scripted(loads=[OUT_OF_MEMORY] * 3, seats=2), "abcdef")
+
+
 @settings(deadline=None, max_examples=200)
-@given(st.data(), st.integers(1, 5), st.integers(0, 12))
-def test_whatever_dies_every_track_has_one_outcome(data, jobs, count):
+@given(st.data(), st.integers(1, 5), st.integers(1, 4), st.integers(0, 12))
+def test_whatever_dies_every_track_has_one_outcome(data, jobs, seats, count):
     names = [f"t{number}" for number in range(count)]
     answers = st.lists(st.sampled_from([GOOD, CRASH, OUT_OF_MEMORY, MACHINE, Ended(InputError("broken"))]), max_size=3)
     scripts = {name: data.draw(answers) for name in names}
-    codes, _ = run(
-        Scripted(scripts, loads=data.draw(st.lists(st.sampled_from([Loaded(), MACHINE]), max_size=MOST_MACHINES - 1))),
-        names,
-        jobs=jobs,
-    )
+    loads = data.draw(st.lists(st.sampled_from([Loaded(), MACHINE]), max_size=MOST_MACHINES - 1))
+    codes, _ = run(Scripted(scripts, loads=loads, seats=seats), names, jobs=jobs)
     assert set(codes) == set(names)
     for name in names:
         deaths = [answer for answer in scripts[name] if answer in (CRASH, OUT_OF_MEMORY)]
+        if seats > 1 and any(MACHINE in answers for answers in scripts.values()):
+            continue  # that of another track counts as its own: five of them and it has failed
         if not deaths and not any(isinstance(answer, Ended) and answer.error for answer in scripts[name]):
             assert codes[name] == 0
