@@ -67,8 +67,7 @@ class Engine:
     def shared(self, count: int) -> "tuple[Engine, ...]":
         """Give engines for so many tracks at once, each in a thread, with this one separator between them.
 
-        What they have it do is computed together, `batch_size` segments a call, see `SharedSeparator`. This engine is
-        not to be used any more.
+        What they have it do is computed together, see `SharedSeparator`. This engine is not to be used any more.
 
         Raises
         ------
@@ -79,7 +78,7 @@ class Engine:
             return (self,)
         from mss_cli.separation.shared import SharedSeparator
 
-        separator = SharedSeparator(self.separator, device=self.device, precision=self.precision, most=self.batch_size)
+        separator = SharedSeparator(self.separator, device=self.device, precision=self.precision)
         return tuple(replace(self, separator=separator) for _ in range(count))
 
     def segment_seconds(self, settings: EngineSettings) -> float | None:

@@ -9,6 +9,7 @@ from traceback import clear_frames
 import torch
 from torch import Tensor
 
+from mss_cli.devices import CPU_BATCH, GPU_BATCH
 from mss_cli.separation.memory import is_out_of_memory
 from mss_models.separator import Precision, SegmentFiller, Separator
 from mss_models.tracks import Ensemble, TrackSeparator
@@ -33,7 +34,7 @@ class SharedSeparator:
         Where it was prepared.
     precision : {"fp32", "bf16", "fp16"}
         In which it was prepared.
-    most : int, >= 1
+    most : int, >= 1, optional
         Items of a batch of several calls; fewer after memory ran out. One call may be larger.
 
     Raises
@@ -42,7 +43,7 @@ class SharedSeparator:
         If it cannot be shared.
     """
 
-    def __init__(self, inner: Separator, *, device: torch.device, precision: Precision, most: int) -> None:
+    def __init__(self, inner: Separator, *, device: torch.device, precision: Precision, most: int = GPU_BATCH) -> None:
         if not can_be_shared(inner):
             raise ValueError("a separator that hears whole tracks, or has members, is not shared")
         self.stems = inner.stems
@@ -61,10 +62,15 @@ class SharedSeparator:
         self._waiting: deque[_Call] = deque()
 
     def prepare(self, device: torch.device, precision: Precision) -> None:
-        """Move the separator, for all threads; those that have their tracks elsewhere need not know."""
+        """Move the separator, for all threads; those that have their tracks elsewhere need not know.
+
+        On a CPU calls are merged no more: there batches only cost memory.
+        """
         with self._turn(None):
             self._inner.prepare(device, precision)
             self.device, self.precision = device, precision
+            if device.type == "cpu":
+                self._most = CPU_BATCH
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Estimate the stems of a batch of segments; see `Separator.separate`.
@@ -120,14 +126,16 @@ class SharedSeparator:
                     self._changed.notify_all()
 
     def _take(self) -> "list[_Call]":
-        """Take the calls that have waited longest, as many of one shape as fit into a batch."""
-        calls = [self._waiting.popleft()]
-        size = calls[0].size
-        while self._waiting and self._waiting[0].shape == calls[0].shape:
-            size += self._waiting[0].size
-            if size > self._most:
-                break
-            calls.append(self._waiting.popleft())
+        """Take the call that has waited longest, and those of its shape that fit into a batch with it."""
+        first = self._waiting.popleft()
+        calls, left, size = [first], [], first.size
+        for call in self._waiting:
+            if call.shape == first.shape and size + call.size <= self._most:
+                calls.append(call)
+                size += call.size
+            else:
+                left.append(call)
+        self._waiting = deque(left)
         return calls
 
     def _together(self, calls: "Sequence[_Call]") -> bool:

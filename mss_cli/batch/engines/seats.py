@@ -48,5 +48,5 @@ def shared_segments(checked: Checked, seconds: float) -> int | None:
     if not can_be_shared(separator):
         return None
     settings = TrackSettings(request.segment_seconds, request.overlap).segments_of(separator)
-    behind_first = math.ceil(seconds * separator.sample_rate) - settings.segment_samples
+    behind_first = round(seconds * separator.sample_rate) - settings.segment_samples
     return 1 + max(0, math.ceil(behind_first / settings.hop_samples))
