@@ -225,6 +225,7 @@ def test_a_bug_met_in_one_track_stops_no_other(tmp_path, monkeypatch):
     assert files_below(tmp_path / "out") == whole_tracks("0", "1", "2", "3")
 
 
+@pytest.mark.slow  # three processes one after the other
 def test_a_seat_whose_thread_ends_takes_its_process_along_and_only_its_track_fails(tmp_path):
     write_album(tmp_path, [0.2] * 3)
 
