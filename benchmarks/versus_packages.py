@@ -191,7 +191,7 @@ def settings_of(name: str) -> OpenUnmixSettings:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(CASES), choices=[*CASES, []], metavar="MODEL")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(CASES)}; all if none is named")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
@@ -200,6 +200,9 @@ def main() -> int:
     parser.add_argument("--memory", type=float, nargs="+", metavar="SECONDS")
     parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    arguments.models = arguments.models or list(CASES)
+    for name in set(arguments.models) - set(CASES):
+        parser.error(f"there is no model `{name}`")
     torch.set_num_threads(1)
     if arguments.alone:
         alone(arguments.models[0], arguments.alone, arguments.seconds)
