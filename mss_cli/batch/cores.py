@@ -86,7 +86,8 @@ class Division:
         """
         if segments is None or not self.on_cuda:
             return self
-        wanted = min(math.ceil(GPU_BATCH / segments), math.ceil(tracks / self.workers))
+        # Rounded down: with more seats some workers would have no track.
+        wanted = min(math.ceil(GPU_BATCH / segments), tracks // self.workers)
         return replace(self, seats=max(1, wanted))
 
 

@@ -81,7 +81,7 @@ TWO_GPUS = ("cuda:0", "cuda:1")
         (("cuda:0",), 100, None, 1),
         (TWO_GPUS, 100, 1, 8),
         (TWO_GPUS, 8, 1, 4),
-        (TWO_GPUS, 3, 1, 2),
+        (TWO_GPUS, 3, 1, 1),
         (("cpu",), 100, 1, 1),
         (("auto",), 100, 1, 1),
         (("mps",), 100, 1, 1),

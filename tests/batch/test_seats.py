@@ -356,6 +356,15 @@ def test_short_tracks_share_a_gpu_unless_a_number_of_jobs_was_asked_for(
         assert division.seats == seats
 
 
+def test_a_track_with_a_time_limit_does_not_share_its_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "this_machine", lambda device: Machine(8, None, ("cuda:0",)))
+    whole = checked(write_network(tmp_path / "m.safetensors"), tmp_path, tmp_path / "out", device="cuda", threads=None)
+    options = BatchOptions(timeout_seconds=60.0)
+    with choice.chosen_engine(Brief(whole, making(whole)), options, tracks=100, seconds=10.0) as (made, division):
+        assert isinstance(made, ProcessEngine)
+        assert division.seats == 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_short_files_on_a_gpu_have_the_stems_of_one_after_the_other(tmp_path, capsys):

@@ -58,7 +58,9 @@ def chosen_engine(
         device=request.device,
         worker_bytes=size,
     )
-    if options.jobs is None and division.on_cuda and tracks > division.workers:
+    # With a time limit each track has the device to itself, else it would pay for its neighbours.
+    alone = options.jobs is not None or options.timeout_seconds is not None
+    if not alone and division.on_cuda and tracks > division.workers:
         from mss_cli.batch.engines.seats import shared_segments
 
         division = division.seated(tracks=tracks, segments=shared_segments(brief.checked, seconds / tracks))
