@@ -118,6 +118,11 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
     return stems
 
 
+def _wet(random: Generator) -> float:
+    """Draw the level of the room against the sound: mostly 10 to 30 dB below it, or none."""
+    return 2 ** uniform(random, -5.5, -0.7) if chance(random, 0.85) else 0.0
+
+
 def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     return shaped(
         with_voice_effects(track, score, random),
@@ -125,7 +130,7 @@ def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
         high_pass_hz=uniform(random, 60, 180),
         low_pass_hz=cutoff,
         room=room,
-        wet=uniform(random, 0.03, 0.8) if chance(random, 0.85) else 0.0,
+        wet=_wet(random),
     )
 
 
@@ -201,5 +206,5 @@ def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
         high_pass_hz=pick(random, (30.0, 80.0, 150.0, 250.0)),
         low_pass_hz=cutoff,
         room=room,
-        wet=uniform(random, 0.03, 0.7) if chance(random, 0.8) else 0.0,
+        wet=_wet(random),
     )
