@@ -1,11 +1,11 @@
 """Where to compute and how: device, precision, threads, allocator."""
 
-import ctypes
 import os
 from typing import TYPE_CHECKING, Literal
 
 from mss_cli.errors import DeviceError, UsageError
 from mss_cli.events import Listener, Warned
+from mss_cli.heap import keep_big_buffers
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def prepare_process(threads: int | None = None) -> int:
     int
         The threads in use.
     """
-    _keep_big_buffers()
+    keep_big_buffers()
     import torch
 
     count = threads or available_cores()
@@ -146,18 +146,3 @@ def has_fast_bf16(device: "torch.device") -> bool:
         if supported is not None and supported():
             return True
     return False
-
-
-def _keep_big_buffers() -> None:
-    """Make glibc keep freed buffers: giving them back after each layer cost over half of the CPU time in page faults.
-
-    One arena, so that threads profit too; no effect on musl, macOS and Windows.
-    """
-    m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8  # from malloc.h
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(m_arena_max, 1)
-        libc.mallopt(m_mmap_threshold, 1 << 30)
-        libc.mallopt(m_trim_threshold, 1 << 30)
-    except (OSError, AttributeError):
-        pass

@@ -3,6 +3,7 @@
 from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
 from mss_cli.errors import UsageError
 from mss_cli.events import Listener, Warned, WeightsReady, ignore
+from mss_cli.heap import give_back
 from mss_cli.separation.engine import Engine
 from mss_cli.weights.choice import load_choice
 from mss_cli.weights.installing import Terms
@@ -57,6 +58,7 @@ def open_engine(
         listener(Warned(f"MODEL `{card.name}` HAS RANDOM WEIGHTS: its stems are noise, for tests and benchmarks only"))
     try:
         separator.prepare(chosen_device, chosen)
+        give_back()  # what loading and preparing took besides
         _check_gives_stems(separator)
     except WiringError as error:
         hint = "train another wiring; this one is for comparisons"

@@ -13,7 +13,7 @@ from mss_cli.weights.installing import Terms, checkpoint_of
 from mss_cli.weights.manifest import Entry, find
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 # A card allows bf16 by `--precision auto` when the measured error is at most this, and the loss of SDR too.
 MAX_BF16_ERROR_DB = -40.0
 MAX_BF16_SDR_LOSS_DB = 0.02
+# How much of a file is read through one mapping.
+_MAPPED_BYTES = 64 << 20
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -182,20 +184,22 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
         If it is damaged, of a newer format, or does not fit its architecture.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
     from torch import nn
 
     from mss_models.catalog import build
     from mss_models.errors import StateMismatch
+    from mss_models.networks.states import UndrawnWeights, check_state
 
     card = read_card(path)
     try:
-        separator = build(card.architecture, card.configuration)
+        with UndrawnWeights():
+            separator = build(card.architecture, card.configuration)
         if not isinstance(separator, nn.Module):
             raise WeightsError(f"architecture `{card.architecture}` has no weights to load", path=str(path))
-        state = load_file(path)
-        _check_finite(state, path)
-        separator.load_state_dict(state)
+        own, state = separator.state_dict(), dict(_read_tensors(path))
+        check_state(own, state)
+        # Stored in half precision or not, a network has weights of its own precision.
+        separator.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in own.items()}, assign=True)
     except (SafetensorError, OSError, StateMismatch, ValueError, RuntimeError, MemoryError) as error:
         raise _not_readable(path, str(error).splitlines()[0][:200]) from error
     if (separator.stems, separator.sample_rate) != (card.stems, card.sample_rate):
@@ -261,10 +265,26 @@ def _list(value: object) -> list[object]:
     return value
 
 
-def _check_finite(state: "Mapping[str, Tensor]", path: Path) -> None:
-    for key, tensor in state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
+def _read_tensors(path: Path) -> "Iterator[tuple[str, Tensor]]":
+    """Read the tensors of a file into memory of their own.
+
+    A mapped file counts as memory too, and ends the process when someone shortens it. So it is mapped anew for every
+    64 MiB that were read.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        waiting = list(file.keys())
+    while waiting:
+        read = 0
+        with safe_open(path, framework="pt") as file:
+            while waiting and read < _MAPPED_BYTES:
+                key = waiting.pop()
+                tensor = file.get_tensor(key).clone()
+                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                    raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
+                read += tensor.nbytes
+                yield key, tensor
 
 
 def _not_readable(path: Path, reason: str) -> WeightsError:

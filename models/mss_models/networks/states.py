@@ -1,8 +1,10 @@
-"""Refuses weights that do not fit, telling where."""
+"""Weights on their way into a network: refused where they do not fit, telling where; not drawn before they come."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from mss_models.errors import StateMismatch
 
@@ -35,6 +37,28 @@ def check_state(expected: Mapping[str, Tensor], received: Mapping[str, Tensor]) 
     faults = [f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in kinds if keys]
     if faults:
         raise StateMismatch(f"weights do not fit the network: {'; '.join(faults)}")
+
+
+class UndrawnWeights(TorchFunctionMode):
+    """A context in which modules are made with memory for weights, but with no random numbers in it.
+
+    Drawing the weights of the largest networks takes seconds, and makes their memory resident, only to be overwritten
+    by those that are loaded. All of `torch.nn.init` is left out, so only networks that are then loaded strictly may be
+    made here.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Leave a tensor as it is where it would be initialised; run everything else."""
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _listed(keys: list[str]) -> str:
