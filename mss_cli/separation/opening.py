@@ -1,5 +1,7 @@
 """From the words of a user (model, device, precision, threads) to an engine that is ready."""
 
+from torch import nn
+
 from mss_cli.devices import PrecisionChoice, prepare_process, resolve_device, resolve_precision
 from mss_cli.errors import UsageError
 from mss_cli.events import Listener, Warned, WeightsReady, ignore
@@ -8,6 +10,7 @@ from mss_cli.separation.engine import Engine
 from mss_cli.weights.choice import load_choice
 from mss_cli.weights.installing import Terms
 from mss_cli.weights.manifest import DEFAULT
+from mss_models.networks.states import drop_weights
 from mss_models.networks.vocal_pitch_separator import VocalPitchSeparator
 from mss_models.networks.vocal_pitch_unet import WiringError
 from mss_models.separator import Separator
@@ -58,11 +61,13 @@ def open_engine(
         listener(Warned(f"MODEL `{card.name}` HAS RANDOM WEIGHTS: its stems are noise, for tests and benchmarks only"))
     try:
         separator.prepare(chosen_device, chosen)
-        give_back()  # what loading and preparing took besides
         _check_gives_stems(separator)
     except WiringError as error:
         hint = "train another wiring; this one is for comparisons"
         raise UsageError(f"cannot separate: {error}", path=model, hint=hint) from error
+    if chosen_device.type == "cpu" and isinstance(separator, nn.Module):
+        drop_weights(separator)  # only a GPU without room is left for another device
+    give_back()
     listener(
         WeightsReady(
             model=card.name,

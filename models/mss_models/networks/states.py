@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mss_models.errors import StateMismatch
@@ -59,6 +59,19 @@ class UndrawnWeights(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else given["tensor"]
         return func(*args, **given)
+
+
+def drop_weights(network: nn.Module) -> None:
+    """Forget the weights of a prepared network that will only `separate`: what `prepare` made of them stays.
+
+    Parameters
+    ----------
+    network : Module
+        A separator after `prepare`; it can neither be prepared, nor trained, nor saved any more.
+    """
+    for module in network.modules():
+        for name, weights in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(weights.new_empty(0), requires_grad=False))
 
 
 def _listed(keys: list[str]) -> str:
