@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
+from mss_cli.datasets.player.bends import bent, draw_bends
 from mss_cli.datasets.player.draw import chance, pick, uniform, weighted
 from mss_cli.datasets.player.filters import sweep
 from mss_cli.datasets.player.harmony import at_or_above, voicing
@@ -44,6 +45,8 @@ _PARTS = (
 )
 
 _DOUBLED = ("comp", "strum", "arpeggio", "riff", "power")
+# How often the pitch of a part moves.
+_BENT = {"lead": 0.6, "riff": 0.5, "power": 0.35, "strum": 0.35, "pad": 0.4, "comp": 0.3, "arpeggio": 0.3}
 
 
 def play_other(pack: Pack, score: Score, random: Generator, *, production: bool) -> tuple[Audio, tuple[str, ...]]:
@@ -66,6 +69,8 @@ def play_other(pack: Pack, score: Score, random: Generator, *, production: bool)
         pans = _places(kind, random, narrow=narrow)
         line, name = _play_part(kind, pack, score, random, bars, pans)
         if production:
+            if chance(random, _BENT.get(kind, 0.0)):
+                line = bent(line, draw_bends(random, score.samples))
             line = _produced(kind, line, score, random)
         track += normalised(line, level_db=0 if number == 0 else uniform(random, -9, 2))
         names.append(f"{kind}: {name}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from mss_cli.datasets.player.bends import bent, draw_bends
 from mss_cli.datasets.player.coding import CODERS, coded
 from mss_cli.datasets.player.draw import chance, pick, uniform
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
@@ -26,7 +27,7 @@ from mss_cli.datasets.player.voice_effects import with_voice_effects
 # Level of each stem in dB: mean and deviation for vocals, drums, bass; `other` evenly between two levels, since on
 # records it is now far below the rest, now a wall of guitars in front of it.
 _LEVELS_DB = ((0.0, 3.0), (0.5, 3.0), (-1.0, 3.5))
-_OTHER_DB = (-9.0, 6.0)
+_OTHER_DB = (-8.0, 7.0)
 _CODED_BELOW_HZ = 15000.0
 _CODED_SHARE = 0.14  # of songs; coding four stems takes as long as playing a song
 
@@ -178,6 +179,8 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
         )
     if chance(random, 0.45):
         track = saturated(track, drive=2 ** uniform(random, -1, 4))
+    if chance(random, 0.2):
+        track = bent(track, draw_bends(random, track.shape[1], deepest=0.5))
     if chance(random, 0.8):  # low tones stay in the middle
         track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
     low_pass = uniform(random, 200, 2500) if chance(random, 0.3) else cutoff
@@ -192,6 +195,8 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
 
 
 def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
+    if chance(random, 0.15):  # all in the middle, as bass and voice are
+        track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
     if chance(random, 0.4):
         track = compressed(
             track,
