@@ -29,7 +29,7 @@ def draw_bends(random: Generator, samples: int, *, deepest: float = 1.0) -> NDAr
     Returns
     -------
     float32 array of shape (sample,)
-        Cents above the written pitch: a vibrato of 8 to 70 cents that comes and goes, a drift of some cents, bends of
+        Cents above the written pitch: a vibrato of 8 to 45 cents that comes and goes, a drift of some cents, bends of
         one or two semitones; at least one of them.
     """
     time = np.arange(samples, dtype=np.float32) / np.float32(SAMPLE_RATE)
@@ -39,7 +39,7 @@ def draw_bends(random: Generator, samples: int, *, deepest: float = 1.0) -> NDAr
         rate = uniform(random, 3.5, 7.5) * (1 + 0.06 * _wandering(random, samples, per_second=1))
         swell = np.clip(0.6 + 0.5 * _wandering(random, samples, per_second=uniform(random, 0.3, 2)), 0, 1)
         turn = np.cumsum(rate, dtype=np.float64) * (2 * np.pi / SAMPLE_RATE) + uniform(random, 0, 6)
-        cents += np.float32(2 ** uniform(random, 3, 6.1)) * swell * np.sin(turn).astype(np.float32)
+        cents += np.float32(2 ** uniform(random, 3, 5.5)) * swell * np.sin(turn).astype(np.float32)
     if drift:
         cents += np.float32(uniform(random, 3, 15)) * _wandering(random, samples, per_second=uniform(random, 0.5, 4))
     if bends:

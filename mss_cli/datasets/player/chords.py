@@ -46,7 +46,7 @@ _PARTS = (
 
 _DOUBLED = ("comp", "strum", "arpeggio", "riff", "power")
 # How often the pitch of a part moves.
-_BENT = {"lead": 0.6, "riff": 0.5, "power": 0.35, "strum": 0.35, "pad": 0.4, "comp": 0.3, "arpeggio": 0.3}
+_BENT = {"lead": 0.3, "riff": 0.25, "power": 0.2, "strum": 0.15, "pad": 0.2, "comp": 0.12, "arpeggio": 0.12}
 
 
 def play_other(pack: Pack, score: Score, random: Generator, *, production: bool) -> tuple[Audio, tuple[str, ...]]:

@@ -179,7 +179,7 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
         )
     if chance(random, 0.45):
         track = saturated(track, drive=2 ** uniform(random, -1, 4))
-    if chance(random, 0.2):
+    if chance(random, 0.1):
         track = bent(track, draw_bends(random, track.shape[1], deepest=0.5))
     if chance(random, 0.8):  # low tones stay in the middle
         track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
