@@ -190,6 +190,7 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
     from mss_models.errors import StateMismatch
     from mss_models.networks.states import UndrawnWeights, check_state
 
+    before = _version_of(path)
     card = read_card(path)
     try:
         with UndrawnWeights():
@@ -202,6 +203,8 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
         separator.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in own.items()}, assign=True)
     except (SafetensorError, OSError, StateMismatch, ValueError, RuntimeError, MemoryError) as error:
         raise _not_readable(path, str(error).splitlines()[0][:200]) from error
+    if _version_of(path) != before:
+        raise WeightsError("the weights were replaced while they were read", path=str(path), hint="start again")
     if (separator.stems, separator.sample_rate) != (card.stems, card.sample_rate):
         raise _not_readable(path, "its card names other stems or another rate than its network has")
     return separator, card
@@ -285,6 +288,15 @@ def _read_tensors(path: Path) -> "Iterator[tuple[str, Tensor]]":
                     raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
                 read += tensor.nbytes
                 yield key, tensor
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Tell files and their changes apart: a training may replace one at any time."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _not_readable(path, error.strerror or str(error)) from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _not_readable(path: Path, reason: str) -> WeightsError:

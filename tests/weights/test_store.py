@@ -3,10 +3,12 @@ import pickle
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mss_cli.errors import UsageError, WeightsError
 from mss_cli.main import main
+from mss_cli.weights import store
 from mss_cli.weights.manifest import ENTRIES, find
 from mss_cli.weights.store import METADATA_KEY, Card, load, load_checkpoint, read_card, save_checkpoint
 from mss_models.catalog import build, configuration_of
@@ -147,3 +149,23 @@ def test_a_card_with_words_for_numbers_is_refused(checkpoint):
     rewrite(checkpoint, card={"bf16_error_db": "loud"})
     with pytest.raises(WeightsError, match="bf16_error_db must be a number"):
         load_checkpoint(checkpoint)
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_refused(checkpoint, tmp_path, monkeypatch):
+    """Files are mapped piece by piece: two trainings must not be mixed."""
+    monkeypatch.setattr(store, "_MAPPED_BYTES", 1)
+    load_checkpoint(checkpoint)  # a mapping for each tensor
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(checkpoint.read_bytes())
+    opened = []
+
+    def replacing(path, **how):
+        opened.append(path)
+        if len(opened) == 4:
+            other.replace(path)
+        return safe_open(path, **how)
+
+    monkeypatch.setattr("safetensors.safe_open", replacing)
+    with pytest.raises(WeightsError, match="replaced while"):
+        load_checkpoint(checkpoint)
+    assert len(opened) > 4
