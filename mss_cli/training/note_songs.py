@@ -11,7 +11,7 @@ from mss_cli.training.recipe import NoteSource
 from mss_cli.training.songs import TONICS, Music, Song, Sound
 
 # Raised when equal seeds play other songs than before.
-_VERSION = 6
+_VERSION = 3
 
 
 class NoteSongs:

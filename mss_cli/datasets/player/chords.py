@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
-from mss_cli.datasets.player.bends import bent, draw_bends
 from mss_cli.datasets.player.draw import chance, pick, uniform, weighted
 from mss_cli.datasets.player.filters import sweep
 from mss_cli.datasets.player.harmony import at_or_above, voicing
@@ -44,10 +43,6 @@ _PARTS = (
     ("noise", 0.7),
 )
 
-_DOUBLED = ("comp", "strum", "arpeggio", "riff", "power")
-# How often the pitch of a part moves.
-_BENT = {"lead": 0.3, "riff": 0.25, "power": 0.2, "strum": 0.15, "pad": 0.2, "comp": 0.12, "arpeggio": 0.12}
-
 
 def play_other(pack: Pack, score: Score, random: Generator, *, production: bool) -> tuple[Audio, tuple[str, ...]]:
     """Play one to five parts, each in some sections only.
@@ -66,23 +61,13 @@ def play_other(pack: Pack, score: Score, random: Generator, *, production: bool)
     narrow = chance(random, 0.4)  # in the middle, beside the voice
     for number, kind in enumerate(kinds):
         bars = _bars_of_part(score, random, always=number == 0)
-        pans = _places(kind, random, narrow=narrow)
-        line, name = _play_part(kind, pack, score, random, bars, pans)
+        pan = uniform(random, -1, 1) * (0.15 if narrow or number == 0 else 0.9)
+        line, name = _play_part(kind, pack, score, random, bars, pan)
         if production:
-            if chance(random, _BENT.get(kind, 0.0)):
-                line = bent(line, draw_bends(random, score.samples))
             line = _produced(kind, line, score, random)
         track += normalised(line, level_db=0 if number == 0 else uniform(random, -9, 2))
         names.append(f"{kind}: {name}")
     return track, tuple(names)
-
-
-def _places(kind: str, random: Generator, *, narrow: bool) -> tuple[float, ...]:
-    """Draw where a part stands: one place, or two far apart, as guitars and chords that were played twice."""
-    if not narrow and kind in _DOUBLED and chance(random, 0.45):
-        width = uniform(random, 0.5, 1)
-        return (-width, width)
-    return (uniform(random, -1, 1) * (0.15 if narrow else 0.9),)
 
 
 def _bars_of_part(score: Score, random: Generator, *, always: bool) -> list[int]:
@@ -112,7 +97,7 @@ def _instrument(kind: str, pack: Pack, score: Score, random: Generator) -> tuple
 
 
 def _play_part(
-    kind: str, pack: Pack, score: Score, random: Generator, bars: list[int], pans: tuple[float, ...]
+    kind: str, pack: Pack, score: Score, random: Generator, bars: list[int], pan: float
 ) -> tuple[Audio, str]:
     track = blank(score.samples)
     if kind == "noise":
@@ -122,15 +107,9 @@ def _play_part(
     name, play = _instrument(kind, pack, score, random)
     writer = {"pad": _pad, "comp": _comp, "strum": _strum, "arpeggio": _arpeggio, "power": _power}.get(kind, _melody)
     error = uniform(random, 0, 0.009) if score.electronic < 0.7 else uniform(random, 0, 0.002)
-    notes = writer(score, random, bars)
-    if len(pans) > 1:  # no hand plays the same twice
-        error = max(error, 0.003)
-    for take, pan in enumerate(pans):
-        cents = uniform(random, -8, 8) if take else 0.0
-        for bar, step, midi, steps, level, late in notes:
-            at = humanised(random, seconds=score.grid.at(bar, step), spread=error) + late
-            sound = play(midi + cents / 100, max(steps * score.grid.step, 0.05))
-            place(track, sound, seconds=at, gain=level, pan=pan)
+    for bar, step, midi, steps, level, late in writer(score, random, bars):
+        at = humanised(random, seconds=score.grid.at(bar, step), spread=error) + late
+        place(track, play(midi, max(steps * score.grid.step, 0.05)), seconds=at, gain=level, pan=pan)
     return track, name
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from mss_cli.datasets.player.bends import bent, draw_bends
 from mss_cli.datasets.player.coding import CODERS, coded
 from mss_cli.datasets.player.draw import chance, pick, uniform
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
@@ -27,7 +26,7 @@ from mss_cli.datasets.player.voice_effects import with_voice_effects
 # Level of each stem in dB: mean and deviation for vocals, drums, bass; `other` evenly between two levels, since on
 # records it is now far below the rest, now a wall of guitars in front of it.
 _LEVELS_DB = ((0.0, 3.0), (0.5, 3.0), (-1.0, 3.5))
-_OTHER_DB = (-8.0, 7.0)
+_OTHER_DB = (-9.0, 6.0)
 _CODED_BELOW_HZ = 15000.0
 _CODED_SHARE = 0.14  # of songs; coding four stems takes as long as playing a song
 
@@ -119,11 +118,6 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
     return stems
 
 
-def _wet(random: Generator) -> float:
-    """Draw the level of the room against the sound: mostly 10 to 30 dB below it, or none."""
-    return 2 ** uniform(random, -5.5, -0.7) if chance(random, 0.85) else 0.0
-
-
 def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
     return shaped(
         with_voice_effects(track, score, random),
@@ -131,7 +125,7 @@ def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
         high_pass_hz=uniform(random, 60, 180),
         low_pass_hz=cutoff,
         room=room,
-        wet=_wet(random),
+        wet=uniform(random, 0.03, 0.8) if chance(random, 0.85) else 0.0,
     )
 
 
@@ -179,8 +173,6 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
         )
     if chance(random, 0.45):
         track = saturated(track, drive=2 ** uniform(random, -1, 4))
-    if chance(random, 0.1):
-        track = bent(track, draw_bends(random, track.shape[1], deepest=0.5))
     if chance(random, 0.8):  # low tones stay in the middle
         track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
     low_pass = uniform(random, 200, 2500) if chance(random, 0.3) else cutoff
@@ -195,8 +187,6 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
 
 
 def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
-    if chance(random, 0.15):  # all in the middle, as bass and voice are
-        track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
     if chance(random, 0.4):
         track = compressed(
             track,
@@ -211,5 +201,5 @@ def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
         high_pass_hz=pick(random, (30.0, 80.0, 150.0, 250.0)),
         low_pass_hz=cutoff,
         room=room,
-        wet=_wet(random),
+        wet=uniform(random, 0.03, 0.7) if chance(random, 0.8) else 0.0,
     )
