@@ -13,7 +13,7 @@ from mss_cli.weights.installing import Terms, checkpoint_of
 from mss_cli.weights.manifest import Entry, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -188,7 +188,7 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
 
     from mss_models.catalog import build
     from mss_models.errors import StateMismatch
-    from mss_models.networks.states import UndrawnWeights, check_state
+    from mss_models.networks.states import UndrawnWeights
 
     before = _version_of(path)
     card = read_card(path)
@@ -197,10 +197,7 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
             separator = build(card.architecture, card.configuration)
         if not isinstance(separator, nn.Module):
             raise WeightsError(f"architecture `{card.architecture}` has no weights to load", path=str(path))
-        own, state = separator.state_dict(), dict(_read_tensors(path))
-        check_state(own, state)
-        # Stored in half precision or not, a network has weights of its own precision.
-        separator.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in own.items()}, assign=True)
+        _read_into(separator.state_dict(), path)
     except (SafetensorError, OSError, StateMismatch, ValueError, RuntimeError, MemoryError) as error:
         raise _not_readable(path, str(error).splitlines()[0][:200]) from error
     if _version_of(path) != before:
@@ -268,26 +265,29 @@ def _list(value: object) -> list[object]:
     return value
 
 
-def _read_tensors(path: Path) -> "Iterator[tuple[str, Tensor]]":
-    """Read the tensors of a file into memory of their own.
+def _read_into(weights: "Mapping[str, Tensor]", path: Path) -> None:
+    """Read the tensors of a file into those of a network, of whatever precision they are stored in.
 
     A mapped file counts as memory too, and ends the process when someone shortens it. So it is mapped anew for every
     64 MiB that were read.
     """
     from safetensors import safe_open
 
+    from mss_models.networks.states import check_state
+
     with safe_open(path, framework="pt") as file:
-        waiting = list(file.keys())
+        check_state(weights, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 - not a mapping
+    waiting = list(weights)
     while waiting:
         read = 0
         with safe_open(path, framework="pt") as file:
             while waiting and read < _MAPPED_BYTES:
                 key = waiting.pop()
-                tensor = file.get_tensor(key).clone()
+                tensor = file.get_tensor(key)
                 if tensor.is_floating_point() and not _finite(tensor):
                     raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
+                weights[key].copy_(tensor)
                 read += tensor.nbytes
-                yield key, tensor
 
 
 def _finite(tensor: "Tensor") -> bool:
