@@ -268,8 +268,7 @@ def _list(value: object) -> list[object]:
 def _read_into(weights: "Mapping[str, Tensor]", path: Path) -> None:
     """Read the tensors of a file into those of a network, of whatever precision they are stored in.
 
-    A mapped file counts as memory too, and ends the process when someone shortens it. So it is mapped anew for every
-    64 MiB that were read.
+    What was read of a mapped file counts as memory of the process, so the file is mapped anew for every 64 MiB.
     """
     from safetensors import safe_open
 
