@@ -32,8 +32,10 @@ def augmenter(recipe: Recipe, network: SeparatorModule) -> Augmenter:
     return Augmenter(recipe.augmentation, sample_rate=network.sample_rate, samples=samples)
 
 
-def training_examples(recipe: Recipe, network: SeparatorModule, cache: Path) -> RecipeExamples:
+def training_examples(recipe: Recipe, network: SeparatorModule, cache: Path, *, device: str = "cpu") -> RecipeExamples:
     """Open the training sources; examples have the margin that augmentation needs.
+
+    Songs of note samples are played on the device, "cpu" or "cuda".
 
     Raises
     ------
@@ -46,6 +48,7 @@ def training_examples(recipe: Recipe, network: SeparatorModule, cache: Path) -> 
         channels=network.channels,
         samples=augmenter(recipe, network).required_samples,
         cache=cache,
+        device=device,
         transform=network.transform,
         targets=network.network_stems,
     )

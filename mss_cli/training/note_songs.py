@@ -1,17 +1,18 @@
 """Songs that are played from note samples, as a source of a training."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Pack, open_pack
-from mss_cli.datasets.player.song import SongStyle, play_song
+from mss_cli.datasets.player.song import PlayedSong, SongStyle, play_song
 from mss_cli.datasets.track import ORDER
 from mss_cli.training.examples import Skipped
 from mss_cli.training.recipe import NoteSource
 from mss_cli.training.songs import TONICS, Music, Song, Sound
 
 # Raised when equal seeds play other songs than before.
-_VERSION = 3
+_VERSION = 4
 
 
 class NoteSongs:
@@ -27,6 +28,9 @@ class NoteSongs:
         Of the songs.
     samples : Path or None
         Folder for decoded note samples, shared by all processes; None keeps them in the memory of each.
+    device : str
+        Where songs are played: "cpu", or "cuda" for the GPU of the training process that a worker belongs to. A GPU
+        that will not serve a second process, or has no memory left, is given up for the CPU.
 
     Raises
     ------
@@ -36,10 +40,11 @@ class NoteSongs:
 
     whole = True
 
-    def __init__(self, source: NoteSource, seed: int, samples: Path | None = None) -> None:
+    def __init__(self, source: NoteSource, seed: int, samples: Path | None = None, device: str = "cpu") -> None:
         self._source = source
         self._seed = seed
         self._samples = samples
+        self._device = device
         self.weight = source.weight
         pack = self._pack()
         self._items = repr([(part.stem, part.name, len(part.items)) for part in pack.sources])
@@ -75,8 +80,7 @@ class NoteSongs:
         """Play a song; samples of the pack that are broken are left out and told of."""
         source = self._source
         pack = self._pack()
-        style = SongStyle(vocals=source.vocals)
-        played = play_song(pack, seed=(self._seed, number), seconds=source.seconds, style=style)
+        played = self._played(pack, number, SongStyle(vocals=source.vocals))
         stems = {
             name: Sound(SAMPLE_RATE, samples.shape[0], [samples])
             for name, samples in zip(ORDER, played.stems, strict=True)
@@ -91,6 +95,17 @@ class NoteSongs:
         )
         skipped = tuple(Skipped(source.root / broken.path, broken.reason) for broken in pack.broken)
         return Song(stems, music, skipped)
+
+    def _played(self, pack: Pack, number: int, style: SongStyle) -> PlayedSong:
+        seed, seconds = (self._seed, number), self._source.seconds
+        if self._device != "cpu":
+            # Lightning starts one process per GPU and numbers them.
+            device = f"{self._device}:{os.environ.get('LOCAL_RANK', '0')}"
+            try:
+                return play_song(pack, seed=seed, seconds=seconds, style=style, device=device)
+            except RuntimeError:  # every error of CUDA; one that is not met again on the CPU
+                self._device = "cpu"
+        return play_song(pack, seed=seed, seconds=seconds, style=style)
 
     def _pack(self) -> Pack:
         return _opened(self._source.root, self._source.split, self._source.share_alike, self._samples)

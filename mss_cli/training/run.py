@@ -24,7 +24,7 @@ from mss_cli.training.clock import Clock
 from mss_cli.training.curves import Curves
 from mss_cli.training.data import augmenter, example_samples, standardize, training_examples, validation_batches
 from mss_cli.training.loop import Fitted, Machine, fit
-from mss_cli.training.mixing import check_sources
+from mss_cli.training.mixing import RecipeExamples, check_sources
 from mss_cli.training.network import first_network, objective_of
 from mss_cli.training.objective import Objective
 from mss_cli.training.recipe import AnySource, Recipe
@@ -104,7 +104,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
     with run_folder.held(folder), _without_leftovers():
         run = run_folder.begin(folder, text, seed=recipe.training.seed, anew=request.resume == "never")
         parts = _Parts(recipe, run, network, objective, listener, SkippedSongs(listener))
-        parts.prepare_songs(step)
+        parts.prepare_songs(step, machine)
         if state is None:
             standardize(recipe, network, parts.cache)
         watch = parts.watch(machine)
@@ -113,7 +113,7 @@ def train(request: Request, listener: Listener) -> RunFolder:
             fitted = fit(
                 network,
                 parts.objective,
-                parts.batches(pin=machine.accelerator == "cuda"),
+                parts.batches(machine),
                 augment=augmenter(recipe, network),
                 training=recipe.training,
                 optimizer=recipe.optimizer,
@@ -221,20 +221,20 @@ class _Parts:
             precision=machine.precision,
         )
 
-    def prepare_songs(self, step: int) -> None:
+    def prepare_songs(self, step: int, machine: Machine) -> None:
         """Fill the cache before the first update, telling how far it is; what killed runs left there goes."""
         if run_folder.is_first_process():
             remove_leftovers(self.cache, shared=self.recipe.data.cache is not None)
-        examples = training_examples(self.recipe, self.network, self.cache)
+        examples = self._examples(machine)
         told = time.monotonic()
         for done, songs in fill(examples, step=step, workers=self.recipe.data.workers, skipped=self.skipped):
             if time.monotonic() - told >= _EVENT_SECONDS:
                 self.listener(SongsPrepared(done, songs))
                 told = time.monotonic()
 
-    def batches(self, *, pin: bool) -> Callable[[Callable[[], int], int, int], Iterable[Batch]]:
+    def batches(self, machine: Machine) -> Callable[[Callable[[], int], int, int], Iterable[Batch]]:
         training = self.recipe.training
-        examples = training_examples(self.recipe, self.network, self.cache)
+        examples = self._examples(machine)
 
         def load(start: Callable[[], int], rank: int, world: int) -> Iterable[Batch]:
             return loader(
@@ -245,11 +245,15 @@ class _Parts:
                 workers=self.recipe.data.workers,
                 rank=rank,
                 world=world,
-                pin=pin,
+                pin=machine.accelerator == "cuda",
                 skipped=self.skipped,
             )
 
         return load
+
+    def _examples(self, machine: Machine) -> RecipeExamples:
+        device = "cuda" if machine.accelerator == "cuda" else "cpu"
+        return training_examples(self.recipe, self.network, self.cache, device=device)
 
     def watch(self, machine: Machine) -> Watch:
         recipe, training = self.recipe, self.recipe.training

@@ -188,7 +188,13 @@ class PairSongs(TrackSongs):
 
 
 def open_songs(
-    source: AnySource, seed: int, *, role: Role = "train", hold_out: bool = False, samples: Path | None = None
+    source: AnySource,
+    seed: int,
+    *,
+    role: Role = "train",
+    hold_out: bool = False,
+    samples: Path | None = None,
+    device: str = "cpu",
 ) -> Songs:
     """Open a source of a recipe; no sample is read.
 
@@ -203,6 +209,8 @@ def open_songs(
         Leave the 14 validation tracks out of the training tracks of MUSDB18.
     samples : Path or None
         Folder for decoded note samples.
+    device : str
+        Where songs are played: "cpu" or "cuda".
 
     Raises
     ------
@@ -214,7 +222,7 @@ def open_songs(
     if isinstance(source, NoteSource):
         from mss_cli.training.note_songs import NoteSongs
 
-        return NoteSongs(source, seed, samples)
+        return NoteSongs(source, seed, samples, device)
     if isinstance(source, ClassSource):
         return TrackSongs(_class_tracks(source.root), source.weight, whole=False)
     if isinstance(source, PairSource):

@@ -27,6 +27,7 @@ def recipe_examples(
     samples: int,
     cache: Path,
     validation: bool = False,
+    device: str = "cpu",
     transform: StftSettings | None = None,
     targets: Sequence[str] | None = None,
 ) -> RecipeExamples:
@@ -43,6 +44,9 @@ def recipe_examples(
         Folder for songs; made if it is missing.
     validation : bool
         Give the examples of `data.valid`: coherent, from the songs in turn, the same whatever the recipe's seed.
+    device : str
+        Where songs of note samples are played, "cpu" or "cuda"; those of the validation always on the CPU, to the
+        same bits.
     transform : StftSettings or None
         Of the network, if its recipe has a teacher: the frames that the salience is given on.
     targets : sequence of str or None
@@ -63,7 +67,7 @@ def recipe_examples(
         hold_out = uses_validation(data.valid)
         # Every source plays songs of its own.
         sources = [
-            open_songs(source, seed + 1 + n, hold_out=hold_out, samples=samples_folder)
+            open_songs(source, seed + 1 + n, hold_out=hold_out, samples=samples_folder, device=device)
             for n, source in enumerate(data.train)
         ]
         mixing = recipe.mixing

@@ -70,6 +70,25 @@ def test_a_song_is_a_function_of_seed_and_number(pack):
     assert len(prints) == 4
 
 
+def test_a_gpu_that_does_not_serve_is_given_up_for_the_cpu(pack):
+    songs = open_songs(source(pack), 1, device="xla")  # a device that this torch has no code for
+    expected = open_songs(source(pack), 1).load(0).stems
+    for _ in range(2):
+        for name, sound in songs.load(0).stems.items():
+            np.testing.assert_array_equal(sound.blocks[0], expected[name].blocks[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_plays_the_songs_of_a_training(pack):
+    torch.cuda.reset_peak_memory_stats()
+    there = open_songs(source(pack), 1, device="cuda").load(0).stems
+    assert torch.cuda.max_memory_allocated() > 0
+    here = open_songs(source(pack), 1).load(0).stems
+    for name, sound in there.items():
+        np.testing.assert_allclose(sound.blocks[0], here[name].blocks[0], atol=1e-2)
+
+
 def test_a_song_has_four_stems_a_tempo_and_beats(pack):
     song = open_songs(source(pack), 0).load(0)
     assert tuple(song.stems) == STEMS

@@ -3,7 +3,9 @@
 import itertools
 
 import numpy as np
+import torch
 from numpy.random import Generator
+from torch import Tensor
 
 from mss_cli.datasets.player.draw import chance, pick, uniform, weighted
 from mss_cli.datasets.player.filters import sweep
@@ -44,16 +46,19 @@ _PARTS = (
 )
 
 
-def play_other(pack: Pack, score: Score, random: Generator, *, production: bool) -> tuple[Audio, tuple[str, ...]]:
+def play_other(
+    pack: Pack, score: Score, random: Generator, *, production: bool, device: torch.device
+) -> tuple[Tensor, tuple[str, ...]]:
     """Play one to five parts, each in some sections only.
 
     Returns
     -------
-    track : float32 array of shape (2, sample)
+    track : float32 Tensor of shape (2, sample)
+        On the device, where each part gets its sound.
     names : tuple of str
         The parts.
     """
-    track, names = blank(score.samples), []
+    track, names = torch.zeros(2, score.samples, device=device), []
     count = weighted(random, ((1, 1.0), (2, 2.0), (3, 2.0), (4, 1.2), (5, 0.5)))
     kinds = [weighted(random, _PARTS) for _ in range(count)]
     if all(kind in ("noise", "texture") for kind in kinds):
@@ -62,7 +67,8 @@ def play_other(pack: Pack, score: Score, random: Generator, *, production: bool)
     for number, kind in enumerate(kinds):
         bars = _bars_of_part(score, random, always=number == 0)
         pan = uniform(random, -1, 1) * (0.15 if narrow or number == 0 else 0.9)
-        line, name = _play_part(kind, pack, score, random, bars, pan)
+        played, name = _play_part(kind, pack, score, random, bars, pan)
+        line = torch.from_numpy(played).to(device)
         if production:
             line = _produced(kind, line, score, random)
         track += normalised(line, level_db=0 if number == 0 else uniform(random, -9, 2))
@@ -231,8 +237,8 @@ def _risers(track: Audio, score: Score, random: Generator) -> Audio:
     noise = random.standard_normal((1, samples), dtype=np.float32)
     low, high = uniform(random, 200, 800), uniform(random, 5000, 14000)
     ramp = np.linspace(0, 1, samples, dtype=np.float32)
-    rise = level_out(sweep(noise, np.array([low, high]), resonance=uniform(random, 0, 4)) * ramp**2)
-    fall = level_out(sweep(noise, np.array([high, low]), resonance=0.5) * (1 - ramp) ** 3)
+    rise = level_out(_swept(noise, low, high, resonance=uniform(random, 0, 4)) * ramp**2)
+    fall = level_out(_swept(noise, high, low, resonance=0.5) * (1 - ramp) ** 3)
     for start in (*score.section_starts, score.grid.bars):
         if chance(random, 0.7):
             place(track, rise, seconds=score.grid.at(start) - samples / SAMPLE_RATE)
@@ -243,7 +249,12 @@ def _risers(track: Audio, score: Score, random: Generator) -> Audio:
     return track
 
 
-def _produced(kind: str, line: Audio, score: Score, random: Generator) -> Audio:
+def _swept(noise: Audio, start_hz: float, end_hz: float, *, resonance: float) -> Audio:
+    cutoffs = np.array([start_hz, end_hz], dtype=np.float32)
+    return np.asarray(sweep(torch.from_numpy(noise), cutoffs, resonance=resonance).numpy())
+
+
+def _produced(kind: str, line: Tensor, score: Score, random: Generator) -> Tensor:
     """Give a part its own sound."""
     played = kind in ("riff", "lead", "comp", "strum", "arpeggio") and score.electronic < 0.5
     if kind == "power" or (played and chance(random, 0.35)):
@@ -269,9 +280,9 @@ def _produced(kind: str, line: Audio, score: Score, random: Generator) -> Audio:
     if chance(random, 0.25):
         line = widened(line, seconds=uniform(random, 0.006, 0.02), share=uniform(random, 0.3, 1))
     if chance(random, 0.15):  # tremolo or a gate in time
-        time = np.arange(line.shape[1], dtype=np.float32) / np.float32(score.grid.step * SAMPLE_RATE)
-        wave = 0.5 + 0.5 * np.sin(2 * np.pi * time / pick(random, (1, 2, 4)))
-        line *= (1 - np.float32(uniform(random, 0.3, 1)) * wave).astype(np.float32)
+        time = torch.arange(line.shape[1], device=line.device) / (score.grid.step * SAMPLE_RATE)
+        wave = 0.5 + 0.5 * torch.sin(2 * np.pi / pick(random, (1, 2, 4)) * time)
+        line *= 1 - uniform(random, 0.3, 1) * wave
     if chance(random, 0.3):
         line = shaped(line, eq_db=draw_eq(random, spread_db=4), high_pass_hz=pick(random, (0.0, 150.0, 400.0)))
     return line

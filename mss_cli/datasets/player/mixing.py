@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+import torch
 from numpy.random import Generator
+from torch import Tensor
 
 from mss_cli.datasets.player.coding import CODERS, coded
 from mss_cli.datasets.player.draw import chance, pick, uniform
-from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
+from mss_cli.datasets.player.pack import SAMPLE_RATE
 from mss_cli.datasets.player.production import (
     compressed,
     compression_gain,
@@ -32,19 +33,20 @@ _CODED_SHARE = 0.14  # of songs; coding four stems takes as long as playing a so
 
 
 def mixed_down(
-    tracks: Sequence[Audio],
+    tracks: Sequence[Tensor],
     score: Score,
     random: Generator,
     *,
     kicks: Sequence[float],
     bandwidth_hz: float,
     production: bool,
-) -> Audio:
+) -> Tensor:
     """Mix vocals, drums, bass and other.
 
     Parameters
     ----------
-    tracks : sequence of four float32 arrays of shape (2, sample)
+    tracks : sequence of four float32 Tensors of shape (2, sample)
+        On one device, where all is done but coding.
     score : Score
     random : Generator
     kicks : sequence of float
@@ -57,7 +59,7 @@ def mixed_down(
 
     Returns
     -------
-    float32 array of shape (4, 2, sample)
+    float32 Tensor of shape (4, 2, sample)
         Their sum peaks at 1 at most.
     """
     levels = [*(random.normal(mean, spread) for mean, spread in _LEVELS_DB), uniform(random, *_OTHER_DB)]
@@ -67,7 +69,7 @@ def mixed_down(
     if bandwidth_hz < _CODED_BELOW_HZ:
         cutoff = min(cutoff, bandwidth_hz)
     room = draw_room(random, decay=uniform(random, 0.3, 2.2))
-    out = np.empty((len(tracks), *tracks[0].shape), dtype=np.float32)
+    out = tracks[0].new_empty(len(tracks), *tracks[0].shape)
     for place_of, (track, produce) in enumerate(zip(tracks, (_voice, _drums, _bass, _other), strict=True)):
         if production and track.any():
             track = produce(track, score, random, room, cutoff)
@@ -78,24 +80,24 @@ def mixed_down(
             kicks,
             depth=uniform(random, 0.2, 0.95),
             release=uniform(random, 0.3, 1.0) * 60 / score.grid.tempo,
-        )
+        ).to(out.device)
         out[2] *= gain
         out[3] *= gain
         if chance(random, 0.2):
-            out[0] *= np.sqrt(gain)
+            out[0] *= gain.sqrt()
     out = _mastered(out, random, production=production)
     if production and chance(random, _CODED_SHARE):
         coder, bits = pick(random, CODERS), round(uniform(random, 45_000, 128_000))
         for place_of in range(out.shape[0]):
-            out[place_of] = coded(out[place_of], coder=coder, bits_per_second=bits)
-        peak = float(np.abs(out.sum(axis=0)).max(initial=0.0))
-        out *= np.float32(min(1.0, 0.99 / max(peak, 1e-6)))
+            heard = coded(out[place_of].cpu().numpy(), coder=coder, bits_per_second=bits)
+            out[place_of] = torch.from_numpy(heard)
+        out *= min(1.0, 0.99 / max(_peak(out.sum(dim=0)), 1e-6))
     return out
 
 
-def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
+def _mastered(stems: Tensor, random: Generator, *, production: bool) -> Tensor:
     """Give all stems the gain that compression and limiting of their sum ask for."""
-    mixture = stems.sum(axis=0)
+    mixture = stems.sum(dim=0)
     if production and chance(random, 0.6):
         gain = compression_gain(
             mixture,
@@ -106,19 +108,23 @@ def _mastered(stems: Audio, random: Generator, *, production: bool) -> Audio:
         )
         stems *= gain
         mixture *= gain
-    peak = float(np.abs(mixture).max(initial=0.0))
+    peak = _peak(mixture)
     if peak == 0:
         return stems
     ceiling = uniform(random, 0.5, 0.99) if production else 0.9
     loudness = uniform(random, 0, 9) if production and chance(random, 0.7) else 0.0  # dB that the limiter takes off
-    push = np.float32(ceiling / peak * 10 ** (loudness / 20))
+    push = ceiling / peak * 10 ** (loudness / 20)
     stems *= push
     if loudness > 0:
         stems *= limiter_gain(mixture * push, ceiling=ceiling)
     return stems
 
 
-def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
+def _peak(track: Tensor) -> float:
+    return float(track.abs().max()) if track.numel() else 0.0
+
+
+def _voice(track: Tensor, score: Score, random: Generator, room: Tensor, cutoff: float) -> Tensor:
     return shaped(
         with_voice_effects(track, score, random),
         eq_db=draw_eq(random, spread_db=3),
@@ -129,7 +135,7 @@ def _voice(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
     )
 
 
-def _drums(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
+def _drums(track: Tensor, score: Score, random: Generator, room: Tensor, cutoff: float) -> Tensor:
     if chance(random, 0.6):
         squashed = compressed(
             track,
@@ -138,7 +144,7 @@ def _drums(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
             attack=uniform(random, 0.001, 0.03),
             release=uniform(random, 0.04, 0.3),
         )
-        share = np.float32(pick(random, (1.0, 0.5)))  # parallel compression
+        share = pick(random, (1.0, 0.5))  # parallel compression
         track = share * squashed + (1 - share) * track
     if chance(random, 0.5):
         track = saturated(track, drive=2 ** uniform(random, -2, 3.5))
@@ -155,14 +161,14 @@ def _drums(track: Audio, score: Score, random: Generator, room: Audio, cutoff: f
     )
 
 
-def _crushed(track: Audio, random: Generator) -> Audio:
+def _crushed(track: Tensor, random: Generator) -> Tensor:
     hold = pick(random, (2, 3, 4))
-    steps = np.float32(2 ** pick(random, (7, 8, 10)) / max(float(np.abs(track).max()), 1e-6))
-    held = np.repeat(track[:, ::hold], hold, axis=1)[:, : track.shape[1]]
-    return (np.round(held * steps) / steps).astype(np.float32)
+    steps = 2 ** pick(random, (7, 8, 10)) / max(_peak(track), 1e-6)
+    held = track[:, ::hold].repeat_interleave(hold, dim=1)[:, : track.shape[1]]
+    return (held * steps).round_() / steps
 
 
-def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
+def _bass(track: Tensor, score: Score, random: Generator, room: Tensor, cutoff: float) -> Tensor:
     if chance(random, 0.6):
         track = compressed(
             track,
@@ -174,7 +180,7 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
     if chance(random, 0.45):
         track = saturated(track, drive=2 ** uniform(random, -1, 4))
     if chance(random, 0.8):  # low tones stay in the middle
-        track = np.repeat(track.mean(axis=0, keepdims=True), 2, axis=0)
+        track = track.mean(dim=0).repeat(2, 1)
     low_pass = uniform(random, 200, 2500) if chance(random, 0.3) else cutoff
     return shaped(
         track,
@@ -186,7 +192,7 @@ def _bass(track: Audio, score: Score, random: Generator, room: Audio, cutoff: fl
     )
 
 
-def _other(track: Audio, score: Score, random: Generator, room: Audio, cutoff: float) -> Audio:
+def _other(track: Tensor, score: Score, random: Generator, room: Tensor, cutoff: float) -> Tensor:
     if chance(random, 0.4):
         track = compressed(
             track,

@@ -1,4 +1,7 @@
-"""Mixing as on records: equaliser, room, echo, saturation, compression, ducking, loudness. Pure functions of arrays.
+"""Mixing as on records: equaliser, room, echo, saturation, compression, ducking, loudness. Pure functions of tracks.
+
+Tracks are tensors of shape (2, sample) on any device: what acts on every sample runs there. What a value in three
+milliseconds is enough for, as the gain of a compressor, is worked out by SciPy on the CPU.
 
 Everything that is applied to the sum of the stems is a gain over time shared by all of them, so that the stems still
 add up to the mixture.
@@ -9,36 +12,40 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 import scipy.signal
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from mss_cli.datasets.player.draw import chance, uniform
-from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
+from mss_cli.datasets.player.pack import SAMPLE_RATE
 
 _BLOCK = 128  # samples between two values of a gain
 _SILENT = 1e-5
 # Equaliser curves are lines between these frequencies in Hz, over log frequency.
 _EQ_HZ = np.array([30, 80, 200, 500, 1200, 3000, 7000, 16000], dtype=np.float64)
+_CURVE_HZ = np.geomspace(10, SAMPLE_RATE / 2, 4096)
 
 
-def active_level(track: Audio) -> float:
+def active_level(track: Tensor) -> float:
     """Give the RMS level over the blocks that are within 40 dB of the loudest one; 0 for silence."""
-    mean_square = _block_means(np.square(track).mean(axis=0), 1024)
+    mean_square = _block_means(track.square().mean(dim=0), 1024)
     loudest = float(mean_square.max(initial=0.0))
     if loudest < _SILENT**2:
         return 0.0
     return float(np.sqrt(mean_square[mean_square > 1e-4 * loudest].mean()))
 
 
-def normalised(track: Audio, *, level_db: float) -> Audio:
+def normalised(track: Tensor, *, level_db: float) -> Tensor:
     """Bring the active level of a track to `level_db` (0 is RMS 0.1); silence stays."""
     level = active_level(track)
     if level == 0:
-        return np.zeros_like(track)
-    return track * np.float32(0.1 * 10 ** (level_db / 20) / level)
+        return torch.zeros_like(track)
+    return track * (0.1 * 10 ** (level_db / 20) / level)
 
 
-def draw_room(random: Generator, *, decay: float) -> Audio:
+def draw_room(random: Generator, *, decay: float) -> Tensor:
     """Make a stereo room of shape (2, sample) whose noise falls by 60 dB in `decay` seconds, treble first."""
     samples = round(min(decay, 2.5) * SAMPLE_RATE)
     time = np.arange(samples, dtype=np.float32) / SAMPLE_RATE
@@ -48,7 +55,7 @@ def draw_room(random: Generator, *, decay: float) -> Audio:
     before = round(uniform(random, 0.0, 0.03) * SAMPLE_RATE)
     response = np.pad(response, ((0, 0), (before, 0))).astype(np.float32)
     energy = float(np.sqrt(np.square(response).sum(axis=1).mean()))
-    return np.asarray(response / np.float32(energy), dtype=np.float32)
+    return torch.from_numpy((response / np.float32(energy)).astype(np.float32))
 
 
 def draw_eq(random: Generator, *, spread_db: float) -> NDArray[np.float64]:
@@ -59,56 +66,73 @@ def draw_eq(random: Generator, *, spread_db: float) -> NDArray[np.float64]:
 
 
 def shaped(
-    track: Audio,
+    track: Tensor,
     *,
     eq_db: NDArray[np.float64],
     high_pass_hz: float = 0.0,
     low_pass_hz: float = SAMPLE_RATE / 2,
-    room: Audio | None = None,
+    room: Tensor | None = None,
     wet: float = 0.0,
-) -> Audio:
+) -> Tensor:
     """Apply an equaliser, cut-offs and a room in one pass through the spectrum.
 
     Parameters
     ----------
-    track : float32 array of shape (2, sample)
+    track : float32 Tensor of shape (2, sample)
     eq_db : array of shape (8,)
         As from `draw_eq`.
     high_pass_hz, low_pass_hz : float
         Cut-offs of 24 and about 60 dB per octave.
-    room : float32 array of shape (2, sample) or None
-        Impulse response.
+    room : float32 Tensor of shape (2, sample) or None
+        Impulse response, on any device.
     wet : float
         Level of the room against the dry sound.
 
     Returns
     -------
-    float32 array of shape (2, sample)
+    float32 Tensor of shape (2, sample)
         As long as the track.
     """
+    curve = 10 ** (np.interp(np.log(_CURVE_HZ), np.log(_EQ_HZ), eq_db) / 20)
+    if high_pass_hz > 0:
+        curve /= np.sqrt(1 + (high_pass_hz / _CURVE_HZ) ** 8)
+    if low_pass_hz < 0.45 * SAMPLE_RATE:
+        curve /= np.sqrt(1 + (_CURVE_HZ / low_pass_hz) ** 20)
+    return _in_spectrum(track, curve, room if wet > 0 else None, wet)
+
+
+def band_passed(track: Tensor, *, low_hz: float, high_hz: float) -> Tensor:
+    """Keep a band, with the slopes of a Butterworth filter of second order at both ends and no delay."""
+    curve = 1 / np.sqrt((1 + (low_hz / _CURVE_HZ) ** 4) * (1 + (_CURVE_HZ / high_hz) ** 4))
+    return _in_spectrum(track, curve, None, 0.0)
+
+
+def _in_spectrum(track: Tensor, curve: NDArray[np.float64], room: Tensor | None, wet: float) -> Tensor:
+    """Multiply the spectrum of a track by a smooth curve, given at `_CURVE_HZ`, and by that of a room."""
     tail = 0 if room is None else room.shape[1]
     size = scipy.fft.next_fast_len(track.shape[1] + max(tail, 2048), real=True)
-    spectrum = scipy.fft.rfft(track, size, axis=1)
-    # The curve is smooth: it is worked out at 4096 points and read in between.
-    points = np.geomspace(10, SAMPLE_RATE / 2, 4096)
-    curve = 10 ** (np.interp(np.log(points), np.log(_EQ_HZ), eq_db) / 20)
-    if high_pass_hz > 0:
-        curve /= np.sqrt(1 + (high_pass_hz / points) ** 8)
-    if low_pass_hz < 0.45 * SAMPLE_RATE:
-        curve /= np.sqrt(1 + (points / low_pass_hz) ** 20)
-    gains = np.interp(np.linspace(0, SAMPLE_RATE / 2, size // 2 + 1), points, curve).astype(np.float32)
-    if room is not None and wet > 0:
-        spectrum *= gains * (1 + np.float32(wet) * scipy.fft.rfft(room, size, axis=1))
-    else:
-        spectrum *= gains
-    out = scipy.fft.irfft(spectrum, size, axis=1, overwrite_x=True)[:, : track.shape[1]]
-    return np.asarray(out, dtype=np.float32)
+    gains = _between(curve, size // 2 + 1, track.device)
+    spectrum = torch.fft.rfft(track, size)  # (side, bin)
+    spectrum *= gains
+    if room is not None:
+        spectrum *= 1 + wet * torch.fft.rfft(room.to(track.device), size)
+    filtered: Tensor = torch.fft.irfft(spectrum, size)
+    return filtered[:, : track.shape[1]].contiguous()
 
 
-def echoed(track: Audio, *, seconds: float, feedback: float, level: float, ping_pong: bool) -> Audio:
+def _between(curve: NDArray[np.float64], bins: int, device: torch.device) -> Tensor:
+    """Read a curve at every bin, on lines over log frequency."""
+    points = torch.from_numpy(curve.astype(np.float32)).to(device)
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, bins, device=device).clamp_min_(_CURVE_HZ[0])
+    place = (hertz / _CURVE_HZ[0]).log_().mul_((points.numel() - 1) / np.log(_CURVE_HZ[-1] / _CURVE_HZ[0]))
+    below = place.to(torch.int32).clamp_max_(points.numel() - 2)
+    return torch.lerp(points[below], points[below + 1], place.sub_(below))
+
+
+def echoed(track: Tensor, *, seconds: float, feedback: float, level: float, ping_pong: bool) -> Tensor:
     """Add echoes, each `feedback` times the one before, until they are 30 dB down."""
-    out = track.copy()
-    middle = track.mean(axis=0)
+    out = track.clone()
+    middle = track.mean(dim=0)
     samples = round(seconds * SAMPLE_RATE)
     for number in range(1, 9):
         gain = level * feedback ** (number - 1)
@@ -117,26 +141,24 @@ def echoed(track: Audio, *, seconds: float, feedback: float, level: float, ping_
             break
         for side in (0, 1):
             if not ping_pong or number % 2 == side:
-                out[side, late:] += np.float32(gain) * middle[:-late]
+                out[side, late:].add_(middle[:-late], alpha=gain)
     return out
 
 
-def saturated(track: Audio, *, drive: float) -> Audio:
+def saturated(track: Tensor, *, drive: float) -> Tensor:
     """Saturate: `tanh(drive * x / (4 * level)) / drive`, so that `drive` acts alike at all levels."""
     level = active_level(track)
     if level == 0 or drive <= 0:
         return track
-    return np.asarray(np.tanh(track * np.float32(drive / (4 * level))) * np.float32(4 * level / drive))
+    return (track * (drive / (4 * level))).tanh_().mul_(4 * level / drive)
 
 
-def compressed(track: Audio, *, threshold_db: float, ratio: float, attack: float, release: float) -> Audio:
+def compressed(track: Tensor, *, threshold_db: float, ratio: float, attack: float, release: float) -> Tensor:
     """Compress a track; the threshold is against its active level."""
     return track * compression_gain(track, threshold_db=threshold_db, ratio=ratio, attack=attack, release=release)
 
 
-def compression_gain(
-    track: Audio, *, threshold_db: float, ratio: float, attack: float, release: float
-) -> NDArray[np.float32]:
+def compression_gain(track: Tensor, *, threshold_db: float, ratio: float, attack: float, release: float) -> Tensor:
     """Give the gain of a compressor, of shape (sample,).
 
     Above the threshold the level rises only by `1 / ratio`. The gain falls with the time constant `attack` and
@@ -144,27 +166,27 @@ def compression_gain(
     """
     level = active_level(track)
     if level == 0:
-        return np.ones(track.shape[1], dtype=np.float32)
-    loud = np.sqrt(_block_means(np.square(track).mean(axis=0), _BLOCK))
+        return torch.ones(track.shape[1], device=track.device)
+    loud = np.sqrt(_block_means(track.square().mean(dim=0), _BLOCK))
     over = np.maximum(20 * np.log10(np.maximum(loud, 1e-9) / level) - threshold_db, 0) * (1 - 1 / ratio)
     fast = _smoothed(over, attack)
     slow = _smoothed(np.maximum(fast, over), release)
-    return _to_samples(10 ** (-np.minimum(np.maximum(fast, slow), 24) / 20), track.shape[1])
+    return _to_samples(10 ** (-np.minimum(np.maximum(fast, slow), 24) / 20), track.shape[1], track.device)
 
 
-def limiter_gain(mixture: Audio, *, ceiling: float) -> NDArray[np.float32]:
+def limiter_gain(mixture: Tensor, *, ceiling: float) -> Tensor:
     """Give a gain of shape (sample,) that keeps the peaks of the mixture at or below the ceiling."""
-    padded = np.pad(np.abs(mixture).max(axis=0), (0, -mixture.shape[1] % _BLOCK))
-    peaks = padded.reshape(-1, _BLOCK).max(axis=1)
+    padded = functional.pad(mixture.abs().amax(dim=0), (0, -mixture.shape[1] % _BLOCK))
+    peaks = padded.reshape(-1, _BLOCK).amax(dim=1).double().cpu().numpy()
     need = np.minimum(1, ceiling / np.maximum(peaks, 1e-9))
     # The least over some 25 ms around, then a mean over a shorter stretch: never above what any sample needs.
     least = -_running_max(-need, 4)
     padded_least = np.pad(least, 2, mode="edge")
     smooth = np.convolve(padded_least, np.ones(5) / 5, mode="valid")
-    return _to_samples(smooth, mixture.shape[1])
+    return _to_samples(smooth, mixture.shape[1], mixture.device)
 
 
-def ducking_gain(samples: int, kicks: Sequence[float], *, depth: float, release: float) -> NDArray[np.float32]:
+def ducking_gain(samples: int, kicks: Sequence[float], *, depth: float, release: float) -> Tensor:
     """Give a gain of shape (sample,) that falls by `depth` (0 to 1) at kicks and is back after `release` seconds."""
     time = np.arange(-(-samples // _BLOCK)) * (_BLOCK / SAMPLE_RATE)
     gain = np.ones(time.size)
@@ -172,25 +194,25 @@ def ducking_gain(samples: int, kicks: Sequence[float], *, depth: float, release:
         since = time - kick + 0.005
         now = (since >= 0) & (since < release)
         gain[now] = np.minimum(gain[now], 1 - depth * (1 - since[now] / release) ** 1.5)
-    return _to_samples(gain, samples)
+    return _to_samples(gain, samples, torch.device("cpu"))
 
 
-def widened(track: Audio, *, seconds: float, share: float) -> Audio:
+def widened(track: Tensor, *, seconds: float, share: float) -> Tensor:
     """Mix the right side with itself a few milliseconds later: a cheap double."""
     late = round(seconds * SAMPLE_RATE)
-    out = track.copy()
+    out = track.clone()
     if 0 < late < track.shape[1]:
-        out[1, late:] = (1 - share) * track[1, late:] + np.float32(share) * track[1, :-late]
+        out[1, late:] = (1 - share) * track[1, late:] + share * track[1, :-late]
     return out
 
 
-def amplified(track: Audio, random: Generator, *, drive: float) -> Audio:
+def amplified(track: Tensor, random: Generator, *, drive: float) -> Tensor:
     """Play a track through a distorting guitar amplifier and a loudspeaker."""
     level = active_level(track)
     if level == 0:
         return track
     tight = shaped(track, eq_db=np.zeros(8), high_pass_hz=uniform(random, 70, 250))
-    bent = np.tanh(tight * np.float32(drive / level) + np.float32(0.15)) - np.float32(np.tanh(0.15))
+    bent = (tight * (drive / level) + 0.15).tanh_() - float(np.tanh(0.15))
     cabinet = np.array([-8, 0, 2, uniform(random, -4, 1), 2, uniform(random, 1, 5), -6, -24])
     return shaped(bent, eq_db=cabinet, low_pass_hz=uniform(random, 4500, 7500), high_pass_hz=60)
 
@@ -200,9 +222,9 @@ def draw_coding_cutoff(random: Generator) -> float:
     return uniform(random, 14500, 19500) if chance(random, 0.4) else SAMPLE_RATE / 2
 
 
-def _block_means(values: NDArray[np.float32], block: int) -> NDArray[np.float64]:
-    padded = np.pad(values, (0, -values.size % block))
-    return np.asarray(padded.reshape(-1, block).mean(axis=1, dtype=np.float64))
+def _block_means(values: Tensor, block: int) -> NDArray[np.float64]:
+    padded = functional.pad(values, (0, -values.numel() % block))
+    return np.asarray(padded.reshape(-1, block).mean(dim=1).double().cpu().numpy(), dtype=np.float64)
 
 
 def _smoothed(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
@@ -215,9 +237,9 @@ def _running_max(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=1))
 
 
-def _to_samples(gains: NDArray[np.float64], samples: int) -> NDArray[np.float32]:
+def _to_samples(gains: NDArray[np.float64], samples: int, device: torch.device) -> Tensor:
     """Read block-wise gains at every sample, along lines between the middles of blocks."""
-    edges = np.concatenate((gains[:1], gains, gains[-1:])).astype(np.float32)
-    ramp = (np.arange(_BLOCK, dtype=np.float32) + 0.5) / _BLOCK
+    edges = torch.from_numpy(np.concatenate((gains[:1], gains, gains[-1:])).astype(np.float32)).to(device)
+    ramp = (torch.arange(_BLOCK, dtype=torch.float32, device=device) + 0.5) / _BLOCK
     lines = edges[:-1, None] + (edges[1:] - edges[:-1])[:, None] * ramp  # from middle to middle
-    return np.ascontiguousarray(lines.reshape(-1)[_BLOCK // 2 :][:samples])
+    return lines.reshape(-1)[_BLOCK // 2 :][:samples].contiguous()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
@@ -88,18 +89,31 @@ class PlayedSong:
         return np.asarray(self.stems.sum(axis=0))
 
 
-def play_song(pack: Pack, *, seed: int | Sequence[int], seconds: float, style: SongStyle = SongStyle()) -> PlayedSong:
+def play_song(
+    pack: Pack,
+    *,
+    seed: int | Sequence[int],
+    seconds: float,
+    style: SongStyle = SongStyle(),
+    device: torch.device | str = "cpu",
+) -> PlayedSong:
     """Play a song: a pure function of the pack, the seed, the length and the style.
+
+    Notes are laid into tracks on the CPU; what makes a record of the tracks, which is half of the work, runs on the
+    device.
 
     Parameters
     ----------
     pack : Pack
         As from `open_pack`.
     seed : int or sequence of int, >= 0
-        Equal seeds give equal songs, bit for bit on one machine and with equal versions of numpy and scipy.
+        Equal seeds give equal songs, bit for bit on one device and with equal versions of numpy, scipy and torch, and
+        the same song to rounding on any device.
     seconds : float, > 0
         Length of the song.
     style : SongStyle
+    device : torch.device or str
+        The song itself always comes back to the memory of the CPU.
 
     Returns
     -------
@@ -116,9 +130,9 @@ def play_song(pack: Pack, *, seed: int | Sequence[int], seconds: float, style: S
     _check(seconds, style)
     for attempt in range(_ATTEMPTS):
         entropy = [seed] if isinstance(seed, int) else list(seed)
-        song = _play(pack, SeedSequence([*entropy, attempt]), seconds, style)
+        song = _play(pack, SeedSequence([*entropy, attempt]), seconds, style, torch.device(device))
         # The rare song in which nobody happens to play is drawn again.
-        if active_level(song.mixture) > 1e-3:
+        if active_level(torch.from_numpy(song.mixture)) > 1e-3:
             return song
     raise DatasetError(f"the pack gives no sound with seed {seed}", hint="check the pack for broken files")
 
@@ -132,7 +146,7 @@ def _check(seconds: float, style: SongStyle) -> None:
         raise ValueError(f"absent must be between 0 and 1, got {style.absent}")
 
 
-def _play(pack: Pack, seeds: SeedSequence, seconds: float, style: SongStyle) -> PlayedSong:
+def _play(pack: Pack, seeds: SeedSequence, seconds: float, style: SongStyle, device: torch.device) -> PlayedSong:
     # Each part has a generator of its own, so that what one draws does not change the others.
     plan, voice_random, drums_random, bass_random, other_random, mix_random = (
         default_rng(child) for child in seeds.spawn(6)
@@ -142,9 +156,9 @@ def _play(pack: Pack, seeds: SeedSequence, seconds: float, style: SongStyle) -> 
     vocals, notes, bandwidth = play_vocals(pack, score, voice, voice_random, harmonies=style.harmonies)
     drums, kit, kicks = play_drums(pack, score, drums_random)
     bass, bass_name = play_bass(pack, score, bass_random, kick_pattern=pick(bass_random, score.style.kicks))
-    other, parts = play_other(pack, score, other_random, production=style.production)
+    other, parts = play_other(pack, score, other_random, production=style.production, device=device)
     stems = mixed_down(
-        (vocals, drums, bass, other),
+        (*(torch.from_numpy(track).to(device) for track in (vocals, drums, bass)), other),
         score,
         mix_random,
         kicks=kicks,
@@ -156,7 +170,7 @@ def _play(pack: Pack, seeds: SeedSequence, seconds: float, style: SongStyle) -> 
         f"voice: {voice.manner} {voice.name} {voice.shift:+d}; kit: {kit}; bass: {bass_name}; {'; '.join(parts)}"
     )
     return PlayedSong(
-        stems=stems,
+        stems=stems.cpu().numpy(),
         notes=notes if score.playing["vocals"].any() else (),
         tempo=score.grid.tempo,
         key=score.key.tonic,

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import scipy.signal
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -123,7 +124,8 @@ def _filtered(patch: Patch, sound: Audio, frequency: float, seconds: float) -> A
     start, end = patch.cutoff_octaves
     octaves = end + (start - end) * np.exp(-time / max(patch.decay * 0.6, 0.02))
     cutoffs = np.clip(frequency * 2.0**octaves, 60, 19000).astype(np.float32)
-    return sweep(sound, cutoffs, resonance=patch.resonance, window=1024 if seconds > 0.15 else 512)
+    window = 1024 if seconds > 0.15 else 512
+    return sweep(torch.from_numpy(sound), cutoffs, resonance=patch.resonance, window=window).numpy()
 
 
 def _oscillate(

@@ -3,28 +3,29 @@
 import itertools
 
 import numpy as np
-import scipy.signal
+import torch
 from numpy.random import Generator
+from torch import Tensor
 
 from mss_cli.datasets.player.draw import chance, pick, uniform
-from mss_cli.datasets.player.pack import SAMPLE_RATE, Audio
-from mss_cli.datasets.player.production import active_level, compressed, echoed, saturated, widened
+from mss_cli.datasets.player.pack import SAMPLE_RATE
+from mss_cli.datasets.player.production import active_level, band_passed, compressed, echoed, saturated, widened
 from mss_cli.datasets.player.score import Score
 
 
-def with_voice_effects(track: Audio, score: Score, random: Generator) -> Audio:
+def with_voice_effects(track: Tensor, score: Score, random: Generator) -> Tensor:
     """Play a voice through a drawn chain of effects; equaliser and room come after it.
 
     Parameters
     ----------
-    track : float32 array of shape (2, sample)
+    track : float32 Tensor of shape (2, sample)
     score : Score
         Gives the times of delays and of sections.
     random : Generator
 
     Returns
     -------
-    float32 array of shape (2, sample)
+    float32 Tensor of shape (2, sample)
     """
     if chance(random, 0.8):
         track = compressed(
@@ -59,12 +60,12 @@ def with_voice_effects(track: Audio, score: Score, random: Generator) -> Audio:
     return track
 
 
-def distorted(track: Audio, *, drive: float, share: float) -> Audio:
+def distorted(track: Tensor, *, drive: float, share: float) -> Tensor:
     """Mix a voice with itself overdriven on one side more than on the other.
 
     Parameters
     ----------
-    track : float32 array of shape (2, sample)
+    track : float32 Tensor of shape (2, sample)
     drive : float, > 0
     share : float, 0 to 1
         Of the distorted voice.
@@ -72,41 +73,35 @@ def distorted(track: Audio, *, drive: float, share: float) -> Audio:
     level = active_level(track)
     if level == 0:
         return track
-    bent = np.tanh(track * np.float32(drive / (2 * level)) + np.float32(0.3)) - np.float32(np.tanh(0.3))
-    bent *= np.float32(level / max(active_level(bent), 1e-6))
-    return np.asarray(np.float32(1 - share) * track + np.float32(share) * bent, dtype=np.float32)
+    bent = (track * (drive / (2 * level)) + 0.3).tanh_() - float(np.tanh(0.3))
+    bent *= level / max(active_level(bent), 1e-6)
+    return (1 - share) * track + share * bent
 
 
-def telephoned(track: Audio, random: Generator) -> Audio:
+def telephoned(track: Tensor, random: Generator) -> Tensor:
     """Play a voice through a small loudspeaker: a band of some kHz, driven."""
-    band = (uniform(random, 250, 600), uniform(random, 2200, 4500))
-    filters = scipy.signal.butter(2, band, "bandpass", fs=SAMPLE_RATE, output="sos")
-    narrow = np.asarray(scipy.signal.sosfilt(filters, track, axis=1), dtype=np.float32)
+    narrow = band_passed(track, low_hz=uniform(random, 250, 600), high_hz=uniform(random, 2200, 4500))
     return distorted(narrow, drive=uniform(random, 1, 6), share=uniform(random, 0.2, 1.0))
 
 
-def chorused(track: Audio, random: Generator, *, share: float) -> Audio:
+def chorused(track: Tensor, random: Generator, *, share: float) -> Tensor:
     """Mix each side with itself at a delay that wavers, on both sides differently."""
     samples = track.shape[1]
-    time = np.arange(samples, dtype=np.float32)
-    out = track.copy()
+    time = torch.arange(samples, dtype=torch.float32, device=track.device)
+    out = track.clone()
     for side in (0, 1):
-        turn = time * np.float32(2 * np.pi * uniform(random, 0.2, 1.2) / SAMPLE_RATE) + np.float32(
-            uniform(random, 0, 6)
-        )
-        late = np.float32(uniform(random, 500, 1000)) + np.float32(uniform(random, 30, 150)) * np.sin(turn)
-        positions = np.maximum(time - late, 0)
-        whole = positions.astype(np.int32)
-        part = positions - whole
-        following = np.minimum(whole + 1, samples - 1)
-        wavering = track[side, whole] * (1 - part) + track[side, following] * part
-        out[side] += np.float32(share) * wavering
+        turn = time * (2 * np.pi * uniform(random, 0.2, 1.2) / SAMPLE_RATE) + uniform(random, 0, 6)
+        late = uniform(random, 500, 1000) + uniform(random, 30, 150) * turn.sin_()
+        positions = (time - late).clamp_min_(0)
+        whole = positions.to(torch.int32)
+        following = (whole + 1).clamp_max_(samples - 1)
+        out[side] += share * torch.lerp(track[side, whole], track[side, following], positions - whole)
     return out
 
 
-def with_throws(track: Audio, score: Score, random: Generator) -> Audio:
+def with_throws(track: Tensor, score: Score, random: Generator) -> Tensor:
     """Send single words at the ends of lines into an echo."""
-    thrown = np.zeros_like(track)
+    thrown = torch.zeros_like(track)
     every = pick(random, (1, 2, 2, 4))
     for bar in range(every - 1, score.grid.bars, every):
         first, last = (round(score.grid.at(bar, step) * SAMPLE_RATE) for step in (pick(random, (8, 10, 12)), 16))
@@ -114,9 +109,9 @@ def with_throws(track: Audio, score: Score, random: Generator) -> Audio:
         fade = min(400, piece.shape[1] // 2)
         thrown[:, first:last] = piece
         if fade:
-            ramp = np.linspace(0, 1, fade, dtype=np.float32)
+            ramp = torch.linspace(0, 1, fade, device=track.device)
             thrown[:, first : first + fade] *= ramp
-            thrown[:, first + piece.shape[1] - fade : first + piece.shape[1]] *= ramp[::-1]
+            thrown[:, first + piece.shape[1] - fade : first + piece.shape[1]] *= ramp.flip(0)
     echoes = echoed(
         thrown,
         seconds=score.grid.step * pick(random, (2, 3, 4, 6)),
@@ -124,15 +119,15 @@ def with_throws(track: Audio, score: Score, random: Generator) -> Audio:
         feedback=uniform(random, 0.3, 0.75),
         ping_pong=chance(random, 0.5),
     )
-    return np.asarray(track + echoes - thrown, dtype=np.float32)
+    return track + echoes - thrown
 
 
-def _in_sections(track: Audio, changed: Audio, score: Score, random: Generator) -> Audio:
+def _in_sections(track: Tensor, changed: Tensor, score: Score, random: Generator) -> Tensor:
     """Use a changed voice throughout, or in some sections only."""
     if chance(random, 0.4):
         return changed
     edges = [round(score.grid.at(bar) * SAMPLE_RATE) for bar in score.section_starts] + [track.shape[1]]
-    out = track.copy()
+    out = track.clone()
     for start, end in itertools.pairwise(edges):
         if chance(random, 0.4):
             out[:, start:end] = changed[:, start:end]

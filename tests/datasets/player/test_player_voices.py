@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -211,9 +212,9 @@ def test_effects_are_finite_keep_the_length_and_leave_silence(effect):
             return distorted(track, drive=9.0, share=0.8)
         return telephoned(track, random) if effect == "telephoned" else chorused(track, random, share=0.5)
 
-    loud = voice_like(200, 0.5)[None].repeat(2, axis=0)
+    loud = torch.from_numpy(voice_like(200, 0.5)).repeat(2, 1)
     out = play(loud)
     assert out.shape == loud.shape
-    assert np.isfinite(out).all()
-    assert np.abs(out - loud).max() > 0.01
-    assert not play(np.zeros_like(loud)).any()
+    assert out.isfinite().all()
+    assert (out - loud).abs().max() > 0.01
+    assert not play(torch.zeros_like(loud)).any()
