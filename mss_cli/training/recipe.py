@@ -104,7 +104,7 @@ class NoteSource(Source):
         How many songs of what length are played before new ones take their place.
     refresh_steps : int or None
         After so many steps the next `songs` songs are played; None keeps the first ones.
-    vocals : {"any", "sung-notes", "phrases"}
+    vocals : {"any", "sung-notes", "phrases", "recorded"}
         Only "sung-notes" have an exactly known pitch.
     share_alike : bool
         Allow material under share-alike licences.
@@ -115,7 +115,7 @@ class NoteSource(Source):
     songs: Count = 200
     seconds: Positive = 30.0
     refresh_steps: Count | None = None
-    vocals: Literal["any", "sung-notes", "phrases"] = "any"
+    vocals: Literal["any", "sung-notes", "phrases", "recorded"] = "any"
     share_alike: bool = False
 
 

@@ -60,9 +60,11 @@ def bank_of(source: Source) -> tuple[Item, ...]:
 
 
 def sing_melody(
-    pack: Pack, score: Score, items: Sequence[Item], random: Generator, *, harmonies: bool
+    pack: Pack, score: Score, items: Sequence[Item], random: Generator, *, harmonies: bool, apart: bool = True
 ) -> tuple[Audio, tuple[PlayedNote, ...]]:
     """Sing a melody over the chords; a second voice may follow in thirds or at the octave.
+
+    In some songs the formants move apart from the pitch, unless `apart` is false.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def sing_melody(
     notes : tuple of PlayedNote
         Of all voices, by their start.
     """
-    singer = _Singer(pack, items, random)
+    singer = _Singer(pack, items, random, apart=apart)
     track, notes = blank(score.samples), []
     second = pick(random, (-2, 2, 4)) if harmonies and chance(random, 0.25) else 0
     for bar, step, midi, steps in write_melody(score, random, singer.middle):
@@ -90,7 +92,7 @@ def sing_melody(
 class _Singer:
     """Sings any pitch with the notes of a bank."""
 
-    def __init__(self, pack: Pack, items: Sequence[Item], random: Generator) -> None:
+    def __init__(self, pack: Pack, items: Sequence[Item], random: Generator, *, apart: bool) -> None:
         self._pack = pack
         self._random = random
         # A few notes of the bank are enough for a song: their pitch must be followed once.
@@ -103,7 +105,7 @@ class _Singer:
         self._vibrato = pick(random, (0.0, 0.0, 12.0))
         self._tuning = uniform(random, -0.15, 0.15)  # songs are not all at 440 Hz
         # Some songs bend notes by resampling, which moves the formants too; others keep or move these apart.
-        self._formants = draw_formants(random, semitones=0.0) if chance(random, 0.6) else None
+        self._formants = draw_formants(random, semitones=0.0) if apart and chance(random, 0.6) else None
         self._cut: dict[Item, Grains] = {}
 
     def hertz(self, midi: int) -> float:

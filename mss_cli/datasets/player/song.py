@@ -31,9 +31,10 @@ class SongStyle:
 
     Attributes
     ----------
-    vocals : {"any", "sung-notes", "phrases"}
+    vocals : {"any", "sung-notes", "phrases", "recorded"}
         `sung-notes`: only melodies of single sung notes, whose pitch is known throughout. `phrases`: only recorded
-        sung phrases. `any`: both, and shouts and spoken words.
+        sung phrases. `recorded`: these and single notes, by one voice with its own formants: nothing is sung again
+        from its periods, which sounds a little like an instrument. `any`: all of them, shouts and spoken words.
     tempo : tuple of float
         Slowest and fastest, in beats per minute.
     production : bool

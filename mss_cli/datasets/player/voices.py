@@ -18,7 +18,7 @@ from mss_cli.datasets.player.tracks import blank, fade_out, level_out, place, tr
 from mss_cli.datasets.player.treble import with_treble
 
 Manner = Literal["phrases", "free", "notes", "sung-speech", "rap", "shouts", "speech", "none"]
-Choice = Literal["any", "sung-notes", "phrases"]
+Choice = Literal["any", "sung-notes", "phrases", "recorded"]
 
 LOWEST_SHIFT, HIGHEST_SHIFT = -7, 4  # semitones by resampling
 _LOWEST_APART, _HIGHEST_APART = -10, 6  # semitones where formants are moved apart
@@ -39,6 +39,7 @@ _ALLOWED: Mapping[Choice, tuple[Manner, ...]] = {
     "any": ("phrases", "free", "notes", "sung-speech", "rap", "shouts", "speech"),
     "sung-notes": ("notes", "sung-speech"),
     "phrases": ("phrases", "free"),
+    "recorded": ("phrases", "free", "notes"),
 }
 
 Group = tuple[str, tuple[Item, ...]]
@@ -86,7 +87,7 @@ def draw_voice(pack: Pack, random: Generator, *, choice: Choice, tempos: tuple[f
     voice = Voice(manner, name, items, choice)
     if manner not in ("phrases", "free"):
         return voice
-    if chance(random, 0.55):
+    if choice != "recorded" and chance(random, 0.55):
         shift = int(random.integers(_LOWEST_APART, _HIGHEST_APART + 1))
         voice = replace(voice, shift=shift, formants=draw_formants(random, semitones=shift))
     if manner == "free":
@@ -130,8 +131,10 @@ def play_vocals(
     if voice.manner == "none":
         return blank(score.samples), (), SAMPLE_RATE / 2
     notes: tuple[PlayedNote, ...] = ()
+    apart = voice.choice != "recorded"
+    harmonies = harmonies and apart
     if voice.manner == "notes":
-        track, notes = sing_melody(pack, score, voice.items, random, harmonies=harmonies)
+        track, notes = sing_melody(pack, score, voice.items, random, harmonies=harmonies, apart=apart)
     elif voice.manner == "sung-speech":
         exact = voice.choice == "sung-notes"
         track, notes = sing_speech(pack, score, voice.items, random, harmonies=harmonies, exact=exact)

@@ -117,7 +117,7 @@ def test_a_song_may_be_a_tenth_of_a_second(pack):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data/stems-v1 is not there")
-@pytest.mark.parametrize("vocals", ["any", "sung-notes", "phrases"])
+@pytest.mark.parametrize("vocals", ["any", "sung-notes", "phrases", "recorded"])
 def test_the_real_pack_plays(vocals):
     pack = open_pack(REAL, split="valid" if vocals != "sung-notes" else "train")
     song = play_song(pack, seed=11, seconds=6, style=SongStyle(vocals=vocals))
