@@ -1,8 +1,11 @@
 """Songs that are played from note samples, as a source of a training."""
 
 import os
+import warnings
 from functools import lru_cache
 from pathlib import Path
+
+import torch
 
 from mss_cli.datasets.player.pack import SAMPLE_RATE, Pack, open_pack
 from mss_cli.datasets.player.song import PlayedSong, SongStyle, play_song
@@ -30,7 +33,7 @@ class NoteSongs:
         Folder for decoded note samples, shared by all processes; None keeps them in the memory of each.
     device : str
         Where songs are played: "cpu", or "cuda" for the GPU of the training process that a worker belongs to. A GPU
-        that will not serve a second process, or has no memory left, is given up for the CPU.
+        that will not serve a second process, or has no memory left, is given up for the CPU, with a warning.
 
     Raises
     ------
@@ -99,16 +102,24 @@ class NoteSongs:
     def _played(self, pack: Pack, number: int, style: SongStyle) -> PlayedSong:
         seed, seconds = (self._seed, number), self._source.seconds
         if self._device != "cpu":
-            # Lightning starts one process per GPU and numbers them.
-            device = f"{self._device}:{os.environ.get('LOCAL_RANK', '0')}"
             try:
-                return play_song(pack, seed=seed, seconds=seconds, style=style, device=device)
-            except RuntimeError:  # every error of CUDA; one that is not met again on the CPU
+                played = play_song(pack, seed=seed, seconds=seconds, style=style, device=_own(self._device))
+                torch.cuda.empty_cache()  # the training needs it more
+                return played
+            except RuntimeError as error:  # of CUDA and its libraries; what is wrong elsewhere the CPU meets again
+                warnings.warn(f"songs are played on the CPU from now on: {error}", RuntimeWarning, stacklevel=2)
                 self._device = "cpu"
         return play_song(pack, seed=seed, seconds=seconds, style=style)
 
     def _pack(self) -> Pack:
         return _opened(self._source.root, self._source.split, self._source.share_alike, self._samples)
+
+
+def _own(kind: str) -> torch.device:
+    """Name the device of this process: on a node there is one process per GPU, numbered by what starts them."""
+    number = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+    # A process that is shown its own GPU alone knows it as the first.
+    return torch.device(kind, number if number < torch.cuda.device_count() else 0)
 
 
 @lru_cache(maxsize=4)

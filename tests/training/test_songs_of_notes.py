@@ -73,17 +73,17 @@ def test_a_song_is_a_function_of_seed_and_number(pack):
 def test_a_gpu_that_does_not_serve_is_given_up_for_the_cpu(pack):
     songs = open_songs(source(pack), 1, device="xla")  # a device that this torch has no code for
     expected = open_songs(source(pack), 1).load(0).stems
-    for _ in range(2):
-        for name, sound in songs.load(0).stems.items():
+    with pytest.warns(RuntimeWarning, match="played on the CPU"):
+        first = songs.load(0)
+    for song in (first, songs.load(0)):  # the second without a warning, which would be an error
+        for name, sound in song.stems.items():
             np.testing.assert_array_equal(sound.blocks[0], expected[name].blocks[0])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_plays_the_songs_of_a_training(pack):
-    torch.cuda.reset_peak_memory_stats()
-    there = open_songs(source(pack), 1, device="cuda").load(0).stems
-    assert torch.cuda.max_memory_allocated() > 0
+    there = open_songs(source(pack), 1, device="cuda").load(0).stems  # a warning would be an error
     here = open_songs(source(pack), 1).load(0).stems
     for name, sound in there.items():
         np.testing.assert_allclose(sound.blocks[0], here[name].blocks[0], atol=1e-2)

@@ -109,7 +109,7 @@ def play_song(
         As from `open_pack`.
     seed : int or sequence of int, >= 0
         Equal seeds give equal songs, bit for bit on one device and with equal versions of numpy, scipy and torch, and
-        the same song to rounding on any device.
+        the same song to rounding on any device; where stems are coded, to what a coder makes of that.
     seconds : float, > 0
         Length of the song.
     style : SongStyle

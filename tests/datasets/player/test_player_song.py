@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mss_cli.datasets.player.grains import cut
 from mss_cli.datasets.player.pack import open_pack
 from mss_cli.datasets.player.pitch import track_pitch
 from mss_cli.datasets.player.rhythm import DRUM_STYLES, LEVELS, STEPS
@@ -51,14 +52,15 @@ def test_equal_seeds_give_equal_songs_bit_for_bit_also_from_a_fresh_pack(pack, t
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("seed", range(4))
-def test_a_gpu_plays_the_same_song(pack, seed):
+@pytest.mark.parametrize("seed", range(12))
+def test_a_gpu_plays_the_same_song(pack, seed, monkeypatch):
+    # A coder makes much of the last bits, on which devices differ.
+    monkeypatch.setattr("mss_cli.datasets.player.mixing.coded", lambda track, **_: track)
     there = play_song(pack, seed=seed, seconds=5, device="cuda")
     here = play_song(pack, seed=seed, seconds=5)
     assert there.description == here.description
     assert isinstance(there.stems, np.ndarray)
-    # Where stems are coded, a coder makes more of the last bits.
-    assert np.sqrt(np.square(there.stems - here.stems).mean()) < 1e-3
+    assert np.abs(there.stems - here.stems).max() < 1e-3
 
 
 def test_other_seeds_give_other_songs(pack):
@@ -156,3 +158,20 @@ def test_stretching_changes_the_length_and_keeps_the_pitch(ratio):
     out = stretched(voice_like(220, 2.0)[None], ratio)
     assert out.shape == (1, round(2 * RATE * ratio))
     assert abs(1200 * np.log2(measured_hertz(out[0, 20000:40000], near=220) / 220)) < 5
+
+
+def test_recorded_voices_are_never_sung_again_from_their_periods(pack, monkeypatch):
+    seen = []
+    for module in ("phrases", "singing"):
+        name = f"mss_cli.datasets.player.{module}.cut"
+        monkeypatch.setattr(name, lambda *args, **kwargs: seen.append(1) or cut(*args, **kwargs))
+
+    def manners(choice):
+        style = SongStyle(vocals=choice, rests=False, absent=0.0)
+        songs = [play_song(pack, seed=seed, seconds=2, style=style) for seed in range(12)]
+        return {song.description.split("voice: ")[1].split(" ")[0] for song in songs}
+
+    assert {"phrases"} < manners("recorded") <= {"phrases", "free", "notes"}
+    assert not seen
+    manners("any")
+    assert seen

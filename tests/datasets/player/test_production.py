@@ -18,7 +18,7 @@ from mss_cli.datasets.player.production import (
     shaped,
     widened,
 )
-from mss_cli.datasets.player.voice_effects import chorused, distorted
+from mss_cli.datasets.player.voice_effects import chorused, distorted, telephoned
 from sample_packs import RATE, voice_like
 
 FLAT = np.zeros(8)
@@ -156,6 +156,9 @@ def test_effects_on_a_gpu_are_those_on_the_cpu():
         lambda x: sweep(x, np.array([300, 9000], dtype=np.float32), resonance=2.0),
         lambda x: distorted(x, drive=5.0, share=0.5),
         lambda x: chorused(x, np.random.default_rng(0), share=0.5),
+        lambda x: telephoned(x, np.random.default_rng(0)),
+        lambda x: widened(x, seconds=0.01, share=0.7),
+        lambda x: normalised(x, level_db=-3.0),
     )
     for effect in effects:
         torch.testing.assert_close(effect(track.cuda()).cpu(), effect(track), atol=2e-4, rtol=1e-3)
