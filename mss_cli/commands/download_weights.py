@@ -39,7 +39,7 @@ def command(
         False, "--accept-licence", "--accept-license", help="Accept the licences of the named models; remembered."
     ),
     json: bool = typer.Option(
-        False, "--json", help="With --list or --verify one JSON array on stdout; else events as JSON lines."
+        False, "--json", help="With --list, --verify or --remove one JSON array on stdout; else events as JSON lines."
     ),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Say errors only."),
     no_color: bool = typer.Option(False, "--no-color", help="No colour."),
@@ -55,7 +55,7 @@ def command(
         raise TypeError("the command needs a console")
     console.output.quiet, console.output.colour = quiet, not no_color
     from mss_cli.weights.cache import Cache, default_folder
-    from mss_cli.weights.installing import Terms
+    from mss_cli.weights.installing import Terms, checked_mirror
 
     _one_of_them({"--list": show, "--verify": verify, "--remove": remove})
     cache = Cache(default_folder() if folder is None else folder)
@@ -66,11 +66,11 @@ def command(
         named = bool(names) or everything
         return _verify([one for one in chosen if named or cache.is_present(one)], cache, json=json)
     if remove:
-        return _remove(chosen, cache)
+        return _remove(chosen, cache, json=json)
     terms = Terms(
         download=not offline,
         accept_licence=accept_licence,
-        mirrors=tuple(_checked_mirror(one) for one in mirror or ()),
+        mirrors=tuple(checked_mirror(one) for one in mirror or ()),
         local=source,
     )
     return _install(chosen, cache, terms, console)
@@ -80,12 +80,6 @@ def _one_of_them(flags: dict[str, bool]) -> None:
     given = [flag for flag, there in flags.items() if there]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are given", hint="give one")
-
-
-def _checked_mirror(address: str) -> str:
-    if not address.startswith(("http://", "https://")):
-        raise UsageError(f"`--mirror {address}` is no address", hint="write https://..., or use `--from` for a folder")
-    return address
 
 
 def _chosen(names: Sequence[str], *, everything: bool, optional: bool) -> "list[Published]":
@@ -143,15 +137,21 @@ def _verify(models: "Sequence[Published]", cache: "Cache", *, json: bool) -> int
         for model, troubles in rows:
             for line in troubles:
                 write_line(printable(line))
+            if troubles:
+                write_line(f"to mend it: mss-cli download-weights --remove {model.name}, then fetch it again")
             write_line(f"{model.name}: {'NOT as published' if troubles else 'as published'}")
         if not rows:
             write_line("no model is present")
     return ExitCode.WEIGHTS if any(troubles for _, troubles in rows) else ExitCode.OK
 
 
-def _remove(models: "Sequence[Published]", cache: "Cache") -> int:
-    for model in models:
-        freed = cache.remove(model)
+def _remove(models: "Sequence[Published]", cache: "Cache", *, json: bool) -> int:
+    removed = [(model, cache.remove(model)) for model in models]
+    if json:
+        rows = [{"name": model.name, "removed": bool(freed), "bytes": freed} for model, freed in removed]
+        write_line(json_module.dumps(rows, indent=2))
+        return ExitCode.OK
+    for model, freed in removed:
         write_line(f"{model.name}: {f'removed, {freed / 1e6:.1f} MB are free again' if freed else 'was not there'}")
     return ExitCode.OK
 

@@ -1,7 +1,7 @@
 """The folder where fetched weights lie: what is there, whether it is whole, which licences were accepted.
 
 FOLDER/NAME/FILE               as published, verified before it got this name
-FOLDER/NAME/receipt.json       the hashes of these files
+FOLDER/NAME/receipt.json       the hashes of these files, and of what was made of them
 FOLDER/NAME/NAME.safetensors   what is loaded: made of them once
 FOLDER/converted/...           the same for checkpoints of others that `--model PATH` named
 FOLDER/licences.json           what was accepted
@@ -83,6 +83,16 @@ class Cache:
         """Tell whether a model can be used without fetching anything."""
         return self.checkpoint(model).is_file() or all(self.has_file(model, file) for file in model.files)
 
+    def is_made(self, model: Published) -> bool:
+        """Tell whether what is loaded is there, as long as it was when it was made."""
+        path = self.checkpoint(model)
+        receipt = self.receipts(model).get(path.name)
+        return path.is_file() and (receipt is None or path.stat().st_size == receipt.size_bytes)
+
+    def is_as_published(self, model: Published, file: PublishedFile) -> bool:
+        """Hash a file, and tell whether it is there and still what it was when it got its name."""
+        return self.has_file(model, file) and self._trouble(model, file) is None
+
     def receipts(self, model: Published) -> Mapping[str, Receipt]:
         """Give what was verified, by file; nothing where that is not known any more."""
         raw = _read_object(self.folder(model) / _RECEIPT)
@@ -98,17 +108,27 @@ class Cache:
         _write_object(self.folder(model) / _RECEIPT, {key: asdict(one) for key, one in known.items()})
 
     def troubles(self, model: Published) -> Iterator[str]:
-        """Hash the files of a model; give a line for each that is missing or not as published."""
-        receipts = self.receipts(model)
+        """Hash the files of a model and what was made of them; give a line for each that is missing or another one."""
         for file in model.files:
-            path = self.path(model, file)
-            if not path.is_file():
-                yield f"{path}: missing"
-                continue
-            actual = file_sha256(path)
-            expected = file.sha256 or (receipts[file.name].sha256 if file.name in receipts else None)
-            if not file.agrees(actual) or expected not in (None, actual):
-                yield f"{path}: SHA-256 differs (expected {expected or file.sha256_prefix}, got {actual})"
+            trouble = self._trouble(model, file) if self.path(model, file).is_file() else "missing"
+            if trouble is not None:
+                yield f"{self.path(model, file)}: {trouble}"
+        made = self.checkpoint(model)
+        receipt = self.receipts(model).get(made.name)
+        if made.is_file() and receipt is not None:
+            actual = file_sha256(made)
+            if actual != receipt.sha256:
+                yield f"{made}: changed since it was made (expected SHA-256 {receipt.sha256}, got {actual})"
+
+    def _trouble(self, model: Published, file: PublishedFile) -> str | None:
+        actual = file_sha256(self.path(model, file))
+        receipt = self.receipts(model).get(file.name)
+        expected = file.sha256 or (None if receipt is None else receipt.sha256)
+        if not file.agrees(actual) or expected not in (None, actual):
+            return f"SHA-256 differs (expected {expected or file.sha256_prefix}, got {actual})"
+        if expected is None and not file.sha256_prefix:
+            return "its hash was not published, and what it was is not known any more"
+        return None
 
     def remove(self, model: Published) -> int:
         """Remove a model with everything that was made of it; give the bytes that are free again.
@@ -137,9 +157,12 @@ class Cache:
 
     def accept(self, model: Published) -> None:
         """Remember that the licence of a model was accepted."""
-        known = _read_object(self.root / _LICENCES)
-        if model.ask and known.get(model.name) != _stated(model):
-            _write_object(self.root / _LICENCES, {**known, model.name: _stated(model)})
+        from mss_cli.weights.cache_lock import one_at_a_time
+
+        if not model.ask or self.accepts(model):
+            return
+        with one_at_a_time(self.root, _LICENCES, waiting=lambda: None):  # others may be accepted at the same time
+            _write_object(self.root / _LICENCES, {**_read_object(self.root / _LICENCES), model.name: _stated(model)})
 
 
 def file_sha256(path: Path) -> str:

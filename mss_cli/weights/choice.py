@@ -1,6 +1,7 @@
 """What `--model` names: one model, or several joined by `+`, an ensemble whose estimates are averaged."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +52,11 @@ def members_of(text: str) -> tuple[str, ...]:
     UsageError
         If a name is missing or stands there twice.
     """
-    if _JOINT not in text or Path(text).exists():
+    if _JOINT not in text:
         return (text,)
+    with suppress(OSError):  # as of a name that is too long
+        if Path(text).exists():
+            return (text,)
     names = tuple(name.strip() for name in text.split(_JOINT))
     if not all(names):
         raise UsageError(f"`--model {text}` has an empty name", hint="write models between single `+`")

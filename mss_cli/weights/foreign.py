@@ -1,11 +1,12 @@
 """Checkpoints of others: which family they are of, and the checkpoint of ours that is made of them once."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mss_cli.errors import OutputError, UsageError, WeightsError
+from mss_cli.errors import MssError, OutputError, UsageError
 from mss_cli.events import Listener, Warned
 from mss_cli.weights.cache import Cache, cache_error, file_sha256, make_cache_folder
 from mss_cli.weights.families import deep_salience, demucs, demucs_bag, open_unmix, tdc_unet, x_umx
@@ -18,12 +19,15 @@ from mss_cli.weights.families.training_yaml import beside
 from mss_cli.weights.families.yaml_checkpoint import bare_keys
 from mss_cli.weights.manifest import SUFFIX
 from mss_cli.weights.published import Published
+from mss_cli.weights.store import LONGEST_STEM
 
 FAMILIES: Final = ("open-unmix", "demucs", "tdc-unet", "roformer", "tfc-tdf-v3", "scnet", "deep-salience")
 _WITH_YAML: Final = {family.name: family for family in (ROFORMER, TFC_TDF_V3, SCNET)}
 # Part of the names of what was made before; raised when the readers make something else.
-_VERSION: Final = 1
+_VERSION: Final = 2
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_LOWEST_RATE: Final = 4_000  # Hz
+_HIGHEST_RATE: Final = 768_000
 
 
 def convert_published(model: Published, parts: Sequence[Part], target: Path) -> None:
@@ -44,7 +48,9 @@ def convert_published(model: Published, parts: Sequence[Part], target: Path) -> 
     UsageError, OutputError
         If a package is missing; if it cannot be written.
     """
-    contents = _read(model.family, parts, model)
+    with _named(parts[0].path):
+        contents = _read(model.family, parts, model)
+        _check(contents, parts[0].path)
     data = tuple(f"{part.path.name}, SHA-256 {file_sha256(part.path)}" for part in parts)
     training = f"by its publisher, on {model.derived_from}"
     _write(target, contents, name=model.name, training=training, licence=model.licence, data=data)
@@ -70,25 +76,72 @@ def convert_local(path: Path, cache: Cache, *, family: str | None, listener: Lis
     """
     if family is not None and family not in FAMILIES:
         raise UsageError(f"`--architecture {family}` is not known", hint=f"use one of {', '.join(FAMILIES)}")
-    bag = read_bag_file(path) if path.suffix in demucs_bag.SUFFIXES else None
-    parts = bag.parts if bag is not None else open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
-    kind = family or _family(parts[0].path)
-    if kind in _WITH_YAML:
-        parts = [parts[0], Part(beside(parts[0].path))]
+    with _named(path):
+        bag = read_bag_file(path) if path.suffix in demucs_bag.SUFFIXES else None
+        parts = bag.parts if bag is not None else open_unmix.parts_of(path) if path.is_dir() else [Part(path)]
+        for part in parts:
+            if not part.path.is_file():
+                raise refuse(part.path, "is no file")
+        kind = family or _family(parts[0].path)
+        if kind in _WITH_YAML:
+            parts = [parts[0], Part(beside(parts[0].path))]
     hashes = [file_sha256(part.path) for part in parts]
-    said = "" if bag is None else f" {bag.weights} {bag.segment_seconds}"
+    # All that decides what is made: the name goes onto its card.
+    said = f" {path.stem}" if bag is None else f" {path.stem} {bag.weights} {bag.segment_seconds}"
+    if kind == open_unmix.NAME:
+        said += f" {open_unmix.settings_mark(parts[0].path.parent)}"
     mark = hashlib.sha256(f"{_VERSION} {kind} {[part.path.name for part in parts]} {hashes}{said}".encode()).hexdigest()
     target = cache.root / "converted" / f"{mark[:32]}{SUFFIX}"
     if target.is_file():
         return target
-    contents = _read(kind, parts, None) if bag is None else _read_bag(path, kind, bag)
-    if not contents.stems:
-        raise UsageError(f"`{path}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
+    with _named(path):
+        contents = _read(kind, parts, None) if bag is None else _read_bag(path, kind, bag)
+        if not contents.stems:
+            raise UsageError(f"`{path}` tells pitch and separates nothing", hint="give it to `--pitch-weights`")
+        _check(contents, path)
     data = tuple(f"{part.path.name}, SHA-256 {sha256}" for part, sha256 in zip(parts, hashes, strict=True))
     licence = "not known: a file of others"
     _write(target, contents, name=path.stem, training="by others, not known", licence=licence, data=data)
     listener(Warned(f"weights of the family {kind}, kept as {target}; their licence is not known here", path))
     return target
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn whatever a file of strangers makes of its reader into one line that names it."""
+    try:
+        yield
+    except MssError:
+        raise
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0][:200]
+        raise refuse(path, f"it is damaged, or no checkpoint ({type(error).__name__}: {said})") from error
+
+
+def _check(contents: Contents, path: Path) -> None:
+    """Refuse what is beyond all reason, or does not fit together, before anything of it is kept."""
+    from torch import nn
+
+    from mss_models.catalog import build
+    from mss_models.errors import StateMismatch
+    from mss_models.networks.states import UndrawnWeights, check_state
+
+    for key, tensor in contents.state.items():
+        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+            raise refuse(path, f"`{key}` holds NaN or infinite weights")
+    if not contents.stems:
+        return  # a network for pitch is checked by its reader
+    if not _LOWEST_RATE <= contents.sample_rate <= _HIGHEST_RATE:
+        raise refuse(path, f"a sample rate of {contents.sample_rate} Hz")
+    if any(len(stem) > LONGEST_STEM for stem in contents.stems):
+        raise refuse(path, f"a stem has a name of more than {LONGEST_STEM} letters")
+    try:
+        with UndrawnWeights():
+            network = build(contents.architecture, contents.configuration)
+        if isinstance(network, nn.Module):
+            check_state(network.state_dict(), contents.state)
+    except (StateMismatch, ValueError) as error:
+        raise refuse(path, str(error).splitlines()[0]) from error
 
 
 def is_ours(path: Path) -> bool:
@@ -162,9 +215,6 @@ def _read_bag(path: Path, family: str, bag: BagFile) -> Contents:
 def _write(target: Path, contents: Contents, *, name: str, training: str, licence: str, data: tuple[str, ...]) -> None:
     from mss_cli.weights.store import Card, save_checkpoint
 
-    for key, tensor in contents.state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise WeightsError(f"cannot load weights: `{key}` holds NaN or infinite weights", path=name)
     card = Card(
         name=name,
         architecture=contents.architecture,

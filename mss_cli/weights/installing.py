@@ -50,8 +50,25 @@ class Terms:
 
     def addresses(self, file: PublishedFile) -> tuple[str, ...]:
         """Give where a file may lie, in the order to be tried."""
-        named = self.mirrors or tuple(os.environ.get(MIRROR, "").split())
+        named = self.mirrors or tuple(map(checked_mirror, os.environ.get(MIRROR, "").split()))
         return (*(f"{mirror.rstrip('/')}/{file.name}" for mirror in named), *file.addresses)
+
+
+def checked_mirror(address: str) -> str:
+    """Give the address of a mirror back.
+
+    Raises
+    ------
+    UsageError
+        If it is none of HTTP.
+    """
+    try:
+        good = address.startswith(("http://", "https://")) and bool(urlsplit(address).hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"`--mirror {address}` is no address", hint="write https://..., or use `--from` for a folder")
+    return address
 
 
 def checkpoint_of(
@@ -114,7 +131,7 @@ def install(model: Published, cache: Cache, terms: Terms, listener: Listener) ->
         If no server gives it now; if it cannot be written.
     """
     target = cache.checkpoint(model)
-    if target.is_file():
+    if cache.is_made(model):
         return target
     _check_terms(model, cache, terms)
 
@@ -122,25 +139,30 @@ def install(model: Published, cache: Cache, terms: Terms, listener: Listener) ->
         listener(Warned(f"model `{model.name}`: another process fetches it; waiting for that"))
 
     with one_at_a_time(cache.root, model.name, waiting=waiting):
-        if not target.is_file():  # else the other process made it
-            missing = [file for file in model.files if not cache.has_file(model, file)]
+        if not cache.is_made(model):  # else the other process made it
+            missing = [file for file in model.files if not cache.is_as_published(model, file)]
             if missing:
+                _check_online(model, terms)
                 _get(model, missing, cache, terms, listener)
             _make(model, cache, target)
     return target
 
 
 def _check_terms(model: Published, cache: Cache, terms: Terms) -> None:
-    fetching = not cache.is_present(model) and terms.local is None
-    what = f"`{model.name}` is not there ({model.about_size}; licence: {model.licence})"
-    if fetching and not terms.online:
-        hint = f"run `mss-cli download-weights {model.name}`, or give its files with `--from DIR`"
-        raise WeightsError(f"model {what}", hint=hint)
+    if not cache.is_present(model):
+        _check_online(model, terms)
     if terms.accept_licence:
         cache.accept(model)
     if not cache.accepts(model):
         reason = f"model `{model.name}`: its licence must be accepted first: {model.licence} ({model.licence_source})"
         raise WeightsError(reason, hint="if you may use it under these terms, give `--accept-licence` once")
+
+
+def _check_online(model: Published, terms: Terms) -> None:
+    if terms.local is None and not terms.online:
+        what = f"model `{model.name}` is not there, or damaged ({model.about_size}; licence: {model.licence})"
+        hint = f"run `mss-cli download-weights {model.name}`, or give its files with `--from DIR`"
+        raise WeightsError(what, hint=hint)
 
 
 def _get(model: Published, missing: list[PublishedFile], cache: Cache, terms: Terms, listener: Listener) -> None:
@@ -248,3 +270,5 @@ def _make(model: Published, cache: Cache, target: Path) -> None:
 
     parts = [Part(cache.path(model, file), file.role) for file in model.files]
     convert_published(model, parts, target)
+    made = Receipt(file_sha256(target), target.stat().st_size, "made of the files beside it")
+    cache.sign(model, target.name, made)

@@ -1,6 +1,7 @@
 """The models one can name without a path, and what is known of each; reads no weights and imports no torch."""
 
 import difflib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +98,9 @@ def find(name: str) -> Entry | Published | Path:
     if published is not None and published.separates:
         return published
     path = Path(name)
-    if path.is_file() or (path.is_dir() and any(path.glob("*.pth"))):
-        return path
+    with suppress(OSError):  # as of a name that is too long
+        if path.is_file() or (path.is_dir() and any(path.glob("*.pth"))):
+            return path
     if name.endswith(SUFFIX) or "/" in name or "\\" in name:
         raise WeightsError("no checkpoint file there", path=name, hint="check the path, or see `mss-cli models`")
     if published is not None:

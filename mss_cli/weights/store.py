@@ -27,6 +27,10 @@ MAX_BF16_ERROR_DB = -40.0
 MAX_BF16_SDR_LOSS_DB = 0.02
 # How much of a file is read through one mapping.
 _MAPPED_BYTES = 64 << 20
+# Letters; it becomes the name of a file.
+LONGEST_STEM = 100
+# What a network can make of settings that were never meant.
+_MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -198,8 +202,8 @@ def load_checkpoint(path: Path) -> "tuple[Separator, Card]":
         if not isinstance(separator, nn.Module):
             raise WeightsError(f"architecture `{card.architecture}` has no weights to load", path=str(path))
         _read_into(separator.state_dict(), path)
-    except (SafetensorError, OSError, StateMismatch, ValueError, RuntimeError, MemoryError) as error:
-        raise _not_readable(path, str(error).splitlines()[0][:200]) from error
+    except (SafetensorError, OSError, StateMismatch, *_MISFITS) as error:
+        raise _not_readable(path, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
     if _version_of(path) != before:
         raise WeightsError("the weights were replaced while they were read", path=str(path), hint="start again")
     if (separator.stems, separator.sample_rate) != (card.stems, card.sample_rate):
@@ -254,7 +258,9 @@ def _card(raw: dict[str, object]) -> Card:
         raise TypeError("scores must be a mapping")
     if not isinstance(known.get("data_hash"), str | None):
         raise TypeError("data_hash must be a text")
-    known["stems"] = tuple(str(stem) for stem in _list(known["stems"]))
+    known["stems"] = stems = tuple(str(stem) for stem in _list(known["stems"]))
+    if any(len(stem) > LONGEST_STEM for stem in stems):
+        raise ValueError(f"a stem has a name of more than {LONGEST_STEM} letters")
     known["data"] = tuple(str(source) for source in _list(known.get("data", [])))
     return Card(**known)  # type: ignore[arg-type]
 
@@ -283,9 +289,13 @@ def _read_into(weights: "Mapping[str, Tensor]", path: Path) -> None:
             while waiting and read < _MAPPED_BYTES:
                 key = waiting.pop()
                 tensor = file.get_tensor(key)
-                if tensor.is_floating_point() and not _finite(tensor):
+                weight = weights[key]
+                if tensor.is_complex() or tensor.is_floating_point() != weight.is_floating_point():
+                    raise _not_readable(path, f"`{key}` holds {tensor.dtype} for {weight.dtype}")
+                weight.copy_(tensor)
+                # What is finite in the file may not be so in the precision of the network.
+                if weight.is_floating_point() and not _finite(weight):
                     raise _not_readable(path, f"`{key}` holds NaN or infinite weights")
-                weights[key].copy_(tensor)
                 read += tensor.nbytes
 
 

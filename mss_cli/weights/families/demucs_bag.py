@@ -1,6 +1,5 @@
 """Files of Demucs that name several networks beside them, with a weight for each network and stem."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from mss_cli.weights.families.contents import Part, refuse
 
 SUFFIXES: Final = (".yaml", ".yml")
 _MOST_BYTES: Final = 65_536
+_LARGEST: Final = 1e6  # of a weight
+_LONGEST_SECONDS: Final = 3600
 _KEYS: Final = ("models", "weights", "segment")
 
 
@@ -56,7 +57,7 @@ def read_bag_file(path: Path) -> BagFile:
         raise refuse(path, f"has the unknown key `{unknown[0]}`", hint=f"use {', '.join(_KEYS)}")
     parts = tuple(_part(path, str(signature)) for signature in content["models"])
     segment = content.get("segment")
-    if segment is not None and not (_is_number(segment) and segment > 0):
+    if segment is not None and not (_is_number(segment) and 0 < segment <= _LONGEST_SECONDS):
         raise refuse(path, "its `segment` is no length in seconds")
     return BagFile(parts, _weights(path, content.get("weights"), len(parts)), segment)
 
@@ -81,4 +82,4 @@ def _weights(path: Path, rows: object, networks: int) -> tuple[tuple[float, ...]
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST

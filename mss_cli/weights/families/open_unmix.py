@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from mss_cli.weights.cache import file_sha256
 from mss_cli.weights.families import x_umx
 from mss_cli.weights.families.contents import Contents, Part, refuse
 from mss_cli.weights.safe_loading import load_safely, tensors
@@ -105,6 +106,12 @@ def _sizes(state: "Mapping[str, Tensor]", path: Path) -> dict[str, object]:
     }
 
 
+def settings_mark(folder: Path) -> str:
+    """Give what decides the settings beside the weights: what `separator.json` says; "" if it is not there."""
+    path = folder / _SEPARATOR_FILE
+    return file_sha256(path) if path.is_file() else ""
+
+
 def _settings(folder: Path, sizes: Mapping[str, object]) -> dict[str, object]:
     """Read what `separator.json` says of the transform, if it is there."""
     path = folder / _SEPARATOR_FILE
@@ -118,7 +125,7 @@ def _settings(folder: Path, sizes: Mapping[str, object]) -> dict[str, object]:
             "hop_length": int(said.get("nhop", sizes["hop_length"])),
             "channels": int(said.get("nb_channels", sizes["channels"])),
         }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise refuse(path, f"damaged ({error})") from error
     if (found["n_fft"], found["channels"]) != (sizes["n_fft"], sizes["channels"]):
         raise refuse(path, "its transform does not fit the weights")

@@ -54,9 +54,9 @@ def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "RoformerSet
     if mel and file.audio.integer("sample_rate", rate) != rate:
         raise refuse(file.path, "names two sample rates")
     # The two networks count the layers of this part differently.
-    hidden = model.integer("mask_estimator_depth", 1) if mel else model.integer("mask_estimator_depth", 2) - 1
+    hidden = model.count("mask_estimator_depth", 1) if mel else model.count("mask_estimator_depth", 2) - 1
     return RoformerSettings(
-        stems=file.stems(model.integer("num_stems", 1)),
+        stems=file.stems(model.count("num_stems", 1)),
         kind="mel-band" if mel else "band-split",
         sample_rate=rate,
         channels=2 if model.flag("stereo", False) else 1,
@@ -68,11 +68,11 @@ def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "RoformerSet
         band_widths=() if mel else tuple(model.integers("freqs_per_bands", PUBLISHED_WIDTHS)),
         mel_bands=model.integer("num_bands", PUBLISHED_MEL_BANDS) if mel else 0,
         width=model.integer("dim", 384),
-        depth=model.integer("depth", 6),
-        time_layers=model.integer("time_transformer_depth", 2),
-        band_layers=model.integer("freq_transformer_depth", 2),
-        whole_layers=model.integer("linear_transformer_depth", 0),
-        heads=model.integer("heads", 8),
+        depth=model.count("depth", 6),
+        time_layers=model.count("time_transformer_depth", 2),
+        band_layers=model.count("freq_transformer_depth", 2),
+        whole_layers=model.count("linear_transformer_depth", 0),
+        heads=model.count("heads", 8),
         head_width=model.integer("dim_head", 64),
         mask_layers=hidden,
         mask_growth=model.integer("mlp_expansion_factor", 4),

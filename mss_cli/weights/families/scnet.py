@@ -52,10 +52,10 @@ def _settings(file: TrainingYaml, state: "Mapping[str, Tensor]") -> "ScnetSettin
             kernels=tuple(model.integers("band_kernel", bands.kernels)),
             depths=tuple(model.integers("conv_depths", bands.depths)),
         ),
-        compression=model.integer("compress", 4),
-        kernel=model.integer("conv_kernel", 3),
-        dual_paths=model.integer("num_dplayer", 6),
-        expansion=model.integer("expand", 1),
+        compression=model.count("compress", 4),
+        kernel=model.count("conv_kernel", 3),
+        dual_paths=model.count("num_dplayer", 6),
+        expansion=model.count("expand", 1),
     )
 
 

@@ -14,6 +14,9 @@ from mss_cli.weights.families.contents import refuse
 
 SUFFIXES: Final = (".yaml", ".yml")
 _MOST_BYTES: Final = 65_536
+_MOST_NODES: Final = 65_536  # what aliases repeat counts each time
+_LARGEST: Final = 10_000_000  # of any number that a network is made with
+_MOST_PARTS: Final = 1_000
 _TUPLE: Final = "tag:yaml.org,2002:python/tuple"
 _HINT: Final = "put the YAML file it was published with beside it, under the same name with `.yaml`"
 
@@ -39,6 +42,15 @@ class Section:
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._refusal(key, "no whole number")
+        if abs(value) > _LARGEST:
+            raise self._refusal(key, "too large")
+        return value
+
+    def count(self, key: str, default: int) -> int:
+        """Give how many parts of a kind a network has."""
+        value = self.integer(key, default)
+        if value > _MOST_PARTS:
+            raise self._refusal(key, "too large")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -46,6 +58,8 @@ class Section:
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._refusal(key, "no number")
+        if not abs(value) <= _LARGEST:
+            raise self._refusal(key, "too large")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -60,6 +74,8 @@ class Section:
         value = self.values.get(key, default)
         if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) is int for one in value):
             raise self._refusal(key, "no list of whole numbers")
+        if not all(abs(one) <= _LARGEST for one in value):
+            raise self._refusal(key, "too large")
         return list(value)
 
     def numbers(self, key: str, default: Sequence[float]) -> list[float]:
@@ -68,6 +84,8 @@ class Section:
         kinds = (int, float)
         if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(one) in kinds for one in value):
             raise self._refusal(key, "no list of numbers")
+        if not all(abs(one) <= _LARGEST for one in value):
+            raise self._refusal(key, "too large")
         return [float(one) for one in value]
 
     def names(self, key: str) -> list[str]:
@@ -167,11 +185,32 @@ def read_training_yaml(path: Path) -> TrainingYaml:
     try:
         with path.open("rb") as file:
             content = yaml.load(file.read(_MOST_BYTES).decode(), Loader)
+        _check_size(content)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise refuse(path, f"cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise refuse(path, "has no section `model`", hint=_HINT)
     return TrainingYaml(path, *_sections(path, content))
+
+
+def _check_size(content: object) -> None:
+    """Refuse aliases of aliases that unfold into more than there could be.
+
+    Raises
+    ------
+    ValueError
+        If there is more.
+    """
+    waiting, seen = [content], 0
+    while waiting:
+        part = waiting.pop()
+        seen += 1
+        if seen > _MOST_NODES:
+            raise ValueError("it unfolds into too much")
+        if isinstance(part, Mapping):
+            waiting.extend(part.values())
+        elif isinstance(part, list | tuple):
+            waiting.extend(part)
 
 
 def _sections(path: Path, content: Mapping[object, object]) -> Iterator[Section]:

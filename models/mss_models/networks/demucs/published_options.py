@@ -6,6 +6,11 @@ from fractions import Fraction
 
 from mss_models.configuration import ConfigurationError, unknown
 
+_LARGEST = 10_000_000  # of any number that a network is made with
+_LONGEST_SECONDS = 3600
+_MOST_PARTS = 64
+_COUNTS = ("depth", "dconv_depth", "t_layers", "lstm_layers")
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -62,6 +67,8 @@ class PublishedOptions:
         value = self._values.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigurationError(f"{name}: expected a number, got {value!r}")
+        if not abs(value) <= _LARGEST:
+            raise ConfigurationError(f"{name}: too large")
         return float(value)
 
     def integer(self, name: str, default: int) -> int:
@@ -69,10 +76,12 @@ class PublishedOptions:
         value = self.number(name, default)
         if value != int(value):
             raise ConfigurationError(f"{name}: expected a whole number, got {value!r}")
+        if name in _COUNTS and value > _MOST_PARTS:
+            raise ConfigurationError(f"{name}: too large")
         return int(value)
 
     def fraction(self, name: str, default: int) -> Fraction:
-        """A number, a fraction, or a fraction as the package writes it into JSON."""
+        """Give a length in seconds: a number, a fraction, or a fraction as the package writes it into JSON."""
         value = self._values.get(name, default)
         if isinstance(value, Mapping) and value.get("_type") == "fraction":
             top, bottom = value.get("numerator"), value.get("denominator")
@@ -80,6 +89,8 @@ class PublishedOptions:
                 return Fraction(top, bottom)
         if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
             raise ConfigurationError(f"{name}: expected a number or a fraction, got {value!r}")
+        if not 0 < value <= _LONGEST_SECONDS:
+            raise ConfigurationError(f"{name}: no length in seconds")
         return Fraction(str(value))  # what was written: 7.8, not the nearest float
 
     def flag(self, name: str, default: bool) -> bool:
