@@ -219,6 +219,57 @@ def test_verify_finds_a_changed_and_a_missing_file(manifest, cache, capsys):
     assert "noise.pth: missing" in out
 
 
+def test_what_was_made_is_verified_and_made_again_where_it_was_cut(manifest, cache, capsys):
+    assert main(["download-weights", "tinyse"]) == 0
+    made = cache / "tinyse" / "tinyse.safetensors"
+    whole = made.read_bytes()
+    made.write_bytes(whole[:-4] + b"abcd")
+    assert main(["download-weights", "tinyse", "--verify"]) == 5
+    assert "changed since it was made" in capsys.readouterr().out
+    made.write_bytes(whole[:100])
+    assert main(["download-weights", "tinyse", "--offline"]) == 0
+    assert made.read_bytes() == whole
+    assert main(["download-weights", "tinyse", "--verify"]) == 0
+
+
+def test_a_damaged_file_is_never_converted(manifest, cache, server, capsys):
+    assert main(["download-weights", "tinyse"]) == 0
+    speech = cache / "tinyse" / "speech.pth"
+    whole = speech.read_bytes()
+    speech.write_bytes(whole[:-9] + b"x" + whole[-8:])
+    (cache / "tinyse" / "tinyse.safetensors").unlink()
+    assert main(["download-weights", "tinyse", "--offline"]) == 5
+    assert "or damaged" in capsys.readouterr().err
+    assert main(["download-weights", "tinyse"]) == 0  # fetched again
+    assert speech.read_bytes() == whole
+
+
+def test_a_lost_receipt_is_told_where_no_hash_was_published(manifest, cache, capsys):
+    manifest(hashes="none")
+    assert main(["download-weights", "tinyse"]) == 0
+    (cache / "tinyse" / "receipt.json").unlink()
+    assert main(["download-weights", "tinyse", "--verify"]) == 5
+    assert "not known any more" in capsys.readouterr().out
+
+
+def test_what_was_removed_is_one_array(manifest, cache, capsys):
+    assert main(["download-weights", "tinyse", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["download-weights", "--remove", "tinyse", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["removed"]) == ("tinyse", True)
+    assert row["bytes"] > 1000
+    assert main(["download-weights", "--remove", "tinyse", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "tinyse", "removed": False, "bytes": 0}]
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "http://", "ftp://x"])
+def test_a_mirror_that_is_no_address_is_a_usage_error(manifest, cache, capsys, monkeypatch, address):
+    assert main(["download-weights", "tinyse", "--mirror", address]) == 2
+    monkeypatch.setenv("MSS_CLI_MIRROR", address)
+    assert main(["download-weights", "tinyse"]) == 2
+
+
 def test_without_a_published_hash_a_later_change_is_found(manifest, cache, capsys):
     manifest(hashes="none")
     assert main(["download-weights", "tinyse"]) == 0
