@@ -21,8 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from parity_rows import PROPERTY, ParityRow
 
-TESTS = ("tests/parity", "tests/models/test_open_unmix_known.py", "tests/models/test_hybrid_demucs.py",
-         "tests/models/test_time_demucs.py", "tests/models/test_tdc_unet.py")  # fmt: skip
+TESTS = (
+    "tests/parity",
+    "tests/models/test_open_unmix_known.py",
+    "tests/models/test_open_unmix.py",
+    "tests/models/test_hybrid_demucs.py",
+    "tests/models/test_time_demucs.py",
+    "tests/models/test_tdc_unet.py",
+)
 
 
 class Rows:

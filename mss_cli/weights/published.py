@@ -77,6 +77,13 @@ class Score:
     against: str | None = None
 
 
+def speed_class(cpu_seconds_per_second: float | None) -> str | None:
+    """Say in a word how fast a model is: `fast` below half the track's length on one core, `medium` below twice."""
+    if cpu_seconds_per_second is None:
+        return None
+    return "fast" if cpu_seconds_per_second < 0.5 else "medium" if cpu_seconds_per_second < 2 else "slow"
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A published model.
@@ -155,11 +162,8 @@ class Published:
 
     @property
     def speed_class(self) -> str | None:
-        """How fast it is, in one word: `fast` below half the track's length on one core, `medium` below twice."""
-        cost = self.cpu_seconds_per_second
-        if cost is None:
-            return None
-        return "fast" if cost < 0.5 else "medium" if cost < 2 else "slow"
+        """How fast it is, in one word; None where it was not measured."""
+        return speed_class(self.cpu_seconds_per_second)
 
 
 @dataclass(frozen=True, slots=True)

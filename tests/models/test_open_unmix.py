@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+import crossed_open_unmix_twin as twin
 from mss_models.catalog import build, configuration_of
 from mss_models.centered_stft import centered_stft
 from mss_models.configuration import ConfigurationError
@@ -24,6 +25,7 @@ from mss_models.presets import shipped
 from mss_models.stft import StftSettings
 from open_unmix_peer import KNOWN, KNOWN_SETTINGS, randomize
 from overfitting import sdr_db
+from parity_rows import ParityRow
 from separators import check_separator
 
 CPU = torch.device("cpu")
@@ -112,6 +114,22 @@ def test_uncrossed_networks_do_not_depend_on_each_other_and_crossed_ones_do():
             made.members[1].bn1.bias.add_(0.3)
             after = crossed_factors(made.members, magnitudes, crossing)[:, 0]
         assert torch.equal(before, after) != depends
+
+
+@pytest.mark.parametrize("directions", [True, False], ids=["both", "one"])
+@pytest.mark.parametrize("crossing", ["none", "average", "concatenate"])
+def test_crossed_networks_are_their_slow_twin(crossing, directions, record_property):
+    made = separator(dataclasses.replace(SMALL, crossing=crossing, bidirectional=directions))
+    magnitudes = noise(1, 2, 20, 65).abs()
+    states = [{key: value.double().numpy() for key, value in one.state_dict().items()} for one in made.members]
+    expected = torch.from_numpy(twin.crossed_factors(states, magnitudes[0].double().numpy(), crossing))
+    with torch.no_grad():
+        actual = crossed_factors(made.members, magnitudes, crossing)[0].double()
+    difference = float((actual - expected).abs().max() / expected.abs().max())
+    count = sum(weight.numel() for weight in made.parameters())
+    name = f"{crossing} crossing, {'both directions' if directions else 'one direction'}"
+    ParityRow("Open-Unmix", name, "slow twin in double precision", count, difference).record(record_property)
+    assert difference < 1e-5
 
 
 def test_averaging_equal_networks_changes_nothing():

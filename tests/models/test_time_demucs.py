@@ -140,7 +140,7 @@ def slow_twin(state, mixture, *, depth, context):
 
 
 @pytest.mark.parametrize("samples", [3, 4000, 20_001])
-def test_version_2_is_its_slow_twin(samples):
+def test_version_2_is_its_slow_twin(samples, record_property):
     state = old_names(seeded(SECOND).state_dict())
     made, renamed = second_version(state)
     assert replace(made, segment_samples=SECOND.segment_samples) == SECOND
@@ -152,6 +152,13 @@ def test_version_2_is_its_slow_twin(samples):
     limit = 1e-5 * float(answer.abs().max())
     assert_close(estimate, answer, rtol=0, atol=limit)
     assert_close(prepared(separator).separate(noise(samples)), answer, rtol=0, atol=limit)
+    ParityRow(
+        "Demucs in the time domain",
+        f"version 2, three levels, {samples} samples",
+        "slow twin",
+        sum(weight.numel() for weight in separator.parameters()),
+        float((estimate - answer).abs().max() / answer.abs().max()),
+    ).record(record_property)
 
 
 @every
