@@ -305,6 +305,26 @@ class DownloadFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelReady(Event):
+    """A model that `download-weights` was asked for can be used, fetched now or before."""
+
+    name: ClassVar[str] = "model_ready"
+    model: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed(Event):
+    """A model that `download-weights` was asked for cannot be had; why, and what to do."""
+
+    name: ClassVar[str] = "model_failed"
+    model: str
+    code: int
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a user should know that stops nothing."""
 
@@ -347,6 +367,8 @@ EVENTS: tuple[type[Event], ...] = (
     DownloadStarted,
     DownloadProgress,
     DownloadFinished,
+    ModelReady,
+    ModelFailed,
     Warned,
     RunFinished,
 )

@@ -108,6 +108,7 @@ def _chosen(names: Sequence[str], *, everything: bool, optional: bool) -> "list[
 
 def _install(models: "Sequence[Published]", cache: "Cache", terms: "Terms", console: Console) -> int:
     """Fetch one after another; one that fails does not stop the others."""
+    from mss_cli.events import ModelFailed, ModelReady
     from mss_cli.weights.installing import install
 
     failures: list[MssError] = []
@@ -115,11 +116,13 @@ def _install(models: "Sequence[Published]", cache: "Cache", terms: "Terms", cons
         try:
             path = install(model, cache, terms, console)
         except MssError as error:
+            console(ModelFailed(model.name, int(error.code), error.message, error.hint))
             if len(models) == 1:
                 raise
             failures.append(error)
             console.fail(error)
             continue
+        console(ModelReady(model.name, path))
         if not console.output.json:
             write_line(printable(f"{model.name}: {path}"))
     if not failures:

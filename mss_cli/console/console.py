@@ -17,6 +17,8 @@ from mss_cli.events import (
     DownloadStarted,
     Event,
     InternalError,
+    ModelFailed,
+    ModelReady,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -161,9 +163,9 @@ class Console:
                 self._skipped += 1
             case TrackSkipped():
                 self._skipped += 1
-            case TrackFinished() | TrackScored() | TrainingFinished():
+            case TrackFinished() | TrackScored() | TrainingFinished() | ModelReady():
                 self._done += 1
-            case TrackFailed():
+            case TrackFailed() | ModelFailed():
                 self._failed += 1
             case RunStarted():
                 self._first = event

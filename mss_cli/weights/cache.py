@@ -138,17 +138,20 @@ class Cache:
         OutputError
             If something cannot be removed.
         """
+        from mss_cli.weights.cache_lock import one_at_a_time
+
         folder, freed = self.folder(model), 0
         if not folder.is_dir():
             return 0
-        for path in sorted(folder.iterdir()):
-            try:
-                freed += path.stat().st_size
-                path.unlink()
-            except OSError as error:
-                raise cache_error(path, error) from error
-        with suppress(OSError):
-            folder.rmdir()
+        with one_at_a_time(self.root, model.name, waiting=lambda: None):
+            for path in sorted(folder.iterdir()):
+                try:
+                    freed += path.stat().st_size
+                    path.unlink()
+                except OSError as error:
+                    raise cache_error(path, error) from error
+            with suppress(OSError):
+                folder.rmdir()
         return freed
 
     def accepts(self, model: Published) -> bool:

@@ -294,10 +294,22 @@ def test_events_end_with_run_finished(manifest, cache, capsys):
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     events = [event for event in events if event["event"] != "download_progress"]  # one a second, if it takes so long
     assert [event["event"] for event in events] == [
-        "run_started", "download_started", "download_finished", "run_finished",
+        "run_started", "download_started", "download_finished", "model_ready", "run_finished",
     ]  # fmt: skip
     assert events[1]["licence"] == "test licence"
     assert events[1]["sources"] == ["127.0.0.1"]
+    assert (events[-1]["done"], events[-1]["failed"]) == (1, 0)
+    assert main(["download-weights", "tinyse", "--json"]) == 0  # there already
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["run_started", "model_ready", "run_finished"]
+
+
+def test_a_model_that_fails_is_an_event(manifest, cache, capsys):
+    assert main(["download-weights", "tinyse", "--offline", "--json"]) == 5
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["run_started", "model_failed", "run_finished"]
+    assert (events[1]["model"], events[1]["code"]) == ("tinyse", 5)
+    assert (events[2]["done"], events[2]["failed"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
