@@ -27,7 +27,7 @@ def speech_state():
     return torch.load(io.BytesIO(speech_files()["speech.pth"]), weights_only=True)
 
 
-def refused(path, cache):
+def assert_refused(path, cache):
     with pytest.raises(WeightsError) as caught:
         convert_local(path, cache, family=None, listener=lambda event: None)
     assert str(path.parent) in caught.value.path
@@ -49,7 +49,7 @@ def refused(path, cache):
 def test_weights_of_another_kind_are_refused(tmp_path, cache, key, change):
     state, path = speech_state(), tmp_path / "vocals.pth"
     torch.save({**state, key: change(state[key])}, path)
-    refused(path, cache)
+    assert_refused(path, cache)
 
 
 @pytest.mark.parametrize("text", ['{"sample_rate": Infinity}', "[" * 100_000, '{"sample_rate": 0}', '{"nhop": 1e999}'])

@@ -90,7 +90,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
             segment_samples=int(values.fraction("segment", default_segment) * rate),
             width=values.integer("channels", 48),
             growth=values.integer("growth", 2),
-            depth=values.integer("depth", 4 if transformed else 6),
+            depth=values.count("depth", 4 if transformed else 6),
             n_fft=values.integer("nfft", 4096),
             kernel_size=values.integer("kernel_size", 8),
             stride=values.integer("stride", 4),
@@ -107,7 +107,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
             residual=ResidualSettings(
                 in_encoder=bool(mode & 1),
                 in_decoder=bool(mode & 2),
-                layers=values.integer("dconv_depth", 2),
+                layers=values.count("dconv_depth", 2),
                 compression=values.integer("dconv_comp", 8 if transformed else 4),
                 lstm_from=None if transformed else values.integer("dconv_lstm", 4),
                 attention_from=None if transformed else values.integer("dconv_attn", 4),
@@ -124,7 +124,7 @@ def published_hybrid(class_name: str, arguments: Sequence[object], options: Mapp
 def _transformer(values: PublishedOptions) -> TransformerSettings:
     return TransformerSettings(
         bottom_channels=values.integer("bottom_channels", 0),
-        layers=values.integer("t_layers", 5),
+        layers=values.count("t_layers", 5),
         heads=values.integer("t_heads", 8),
         hidden_scale=values.number("t_hidden_scale", 4.0),
         dropout=values.number("t_dropout", 0.0),

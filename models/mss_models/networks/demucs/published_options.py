@@ -9,7 +9,6 @@ from mss_models.configuration import ConfigurationError, unknown
 _LARGEST = 10_000_000  # of any number that a network is made with
 _LONGEST_SECONDS = 3600
 _MOST_PARTS = 64
-_COUNTS = ("depth", "dconv_depth", "t_layers", "lstm_layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,14 @@ class PublishedOptions:
         value = self.number(name, default)
         if value != int(value):
             raise ConfigurationError(f"{name}: expected a whole number, got {value!r}")
-        if name in _COUNTS and value > _MOST_PARTS:
-            raise ConfigurationError(f"{name}: too large")
         return int(value)
+
+    def count(self, name: str, default: int) -> int:
+        """Give how many parts of a kind the network has."""
+        value = self.integer(name, default)
+        if value > _MOST_PARTS:
+            raise ConfigurationError(f"{name}: too large")
+        return value
 
     def fraction(self, name: str, default: int) -> Fraction:
         """Give a length in seconds: a number, a fraction, or a fraction as the package writes it into JSON."""
